@@ -1,0 +1,154 @@
+import type { MigrationInterface, QueryRunner } from 'typeorm'
+
+/**
+ * What the kernel keeps in Postgres: who this installation is, the outbox, the head of the journal, and the
+ * state of the durable event handlers. The functions are the protocol's side of the database; each rule in
+ * them is there because leaving it out loses or doubles a position (docs/adr/0002-positions.md).
+ */
+export class Kernel1700000000000 implements MigrationInterface {
+  name = 'Kernel1700000000000'
+
+  async up(queryRunner: QueryRunner): Promise<void> {
+    await queryRunner.query(`create schema aftercommit`)
+
+    await queryRunner.query(`
+      create table aftercommit.installation (
+        only_row  boolean primary key default true check (only_row),
+        namespace uuid  not null default gen_random_uuid(),
+        secret    bytea not null default sha256(
+          uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()))
+      )`)
+    await queryRunner.query(`insert into aftercommit.installation default values`)
+
+    await queryRunner.query(`
+      create table aftercommit.outbox_message (
+        id           bigint generated always as identity primary key,
+        position     bigint unique,
+        numbering_id uuid,
+        type         text not null,
+        payload      jsonb not null,
+        occurred_at  timestamptz not null default clock_timestamp(),
+        numbered_at  timestamptz,
+        check ((position is null) = (numbering_id is null))
+      ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02)`)
+    await queryRunner.query(
+      `create index outbox_unnumbered on aftercommit.outbox_message (id) where position is null`,
+    )
+
+    // A value that a crash may still take back must not be seen by a load: with synchronous_commit off a
+    // transaction is visible before it is durable.
+    await queryRunner.query(`
+      create function aftercommit.refuse_asynchronous_commit() returns trigger language plpgsql as $$
+      begin
+        if current_setting('synchronous_commit') = 'off' then
+          raise exception 'aftercommit: events cannot be written with synchronous_commit = off'
+            using errcode = 'object_not_in_prerequisite_state';
+        end if;
+        return null;
+      end $$`)
+    await queryRunner.query(`
+      create trigger refuse_asynchronous_commit before insert on aftercommit.outbox_message
+      for each statement execute function aftercommit.refuse_asynchronous_commit()`)
+
+    await queryRunner.query(`
+      create table aftercommit.journal_head (
+        only_row     boolean primary key default true check (only_row),
+        position     bigint not null default 0,
+        numbering_id uuid,
+        branch       uuid not null default gen_random_uuid()
+      ) with (fillfactor = 10)`)
+    await queryRunner.query(`insert into aftercommit.journal_head default values`)
+
+    // Fails on a standby (pg_current_wal_lsn), which must never answer a check.
+    await queryRunner.query(`
+      create function aftercommit.current_epoch() returns text language sql stable as $$
+        select left(encode(sha256(convert_to(concat_ws(':',
+            (select system_identifier from pg_control_system()),
+            left(pg_walfile_name(pg_current_wal_lsn()), 8),
+            (select namespace from aftercommit.installation),
+            branch), 'UTF8')), 'hex'), 16)
+        from aftercommit.journal_head
+      $$`)
+
+    await queryRunner.query(`
+      create function aftercommit.number_outbox(at_most integer, notify_channel text default null)
+      returns table (head bigint, head_id uuid, numbered integer, epoch text)
+      language plpgsql volatile as $$
+      declare
+        call_id uuid := gen_random_uuid();
+        base bigint;
+      begin
+        -- Under REPEATABLE READ the snapshot would be older than the lock, and inside somebody's
+        -- transaction a position could be seen for rows that are not committed yet.
+        if current_setting('transaction_isolation') <> 'read committed' then
+          raise exception 'aftercommit: numbering needs READ COMMITTED';
+        end if;
+        if pg_current_xact_id_if_assigned() is not null then
+          raise exception 'aftercommit: numbering needs a transaction of its own';
+        end if;
+        -- With off, a crash could take back a position that was already published and give it to another event.
+        if current_setting('synchronous_commit') in ('off', 'local') then
+          perform set_config('synchronous_commit', 'on', true);
+        end if;
+        perform pg_advisory_xact_lock(hashtextextended('aftercommit.number_outbox', 0));
+
+        -- A new statement, hence a new snapshot: it sees what the previous holder of the lock numbered.
+        select h.position into strict base from aftercommit.journal_head h;
+        with unnumbered as (
+          select m.id, row_number() over (order by m.id) as n
+          from (select o.id from aftercommit.outbox_message o
+                where o.position is null order by o.id limit at_most) m
+        )
+        update aftercommit.outbox_message o
+        set position = base + u.n, numbering_id = call_id, numbered_at = clock_timestamp()
+        from unnumbered u where o.id = u.id;
+        get diagnostics numbered = row_count;
+
+        if numbered > 0 then
+          update aftercommit.journal_head h set position = base + numbered, numbering_id = call_id;
+          if notify_channel is not null then
+            perform pg_notify(notify_channel, aftercommit.current_epoch() || ' ' || (base + numbered));
+          end if;
+        end if;
+        return query select h.position, h.numbering_id, number_outbox.numbered, aftercommit.current_epoch()
+                     from aftercommit.journal_head h;
+      end $$`)
+
+    // Two histories share a timeline only if a dump was restored into the same server. Whoever notices
+    // first starts a new branch; the others find the epoch changed and do nothing.
+    await queryRunner.query(`
+      create function aftercommit.begin_epoch(seen text) returns text language plpgsql volatile as $$
+      begin
+        perform pg_advisory_xact_lock(hashtextextended('aftercommit.number_outbox', 0));
+        if aftercommit.current_epoch() = seen then
+          update aftercommit.journal_head set branch = gen_random_uuid();
+        end if;
+        return aftercommit.current_epoch();
+      end $$`)
+
+    await queryRunner.query(`
+      create table aftercommit.event_handler (
+        name     text primary key,
+        position bigint not null
+      )`)
+    await queryRunner.query(`
+      create table aftercommit.event_delivery (
+        handler         text   not null references aftercommit.event_handler (name) on delete cascade,
+        position        bigint not null references aftercommit.outbox_message (position),
+        state           text   not null default 'pending' check (state in ('pending', 'done', 'dead')),
+        attempts        integer not null default 0,
+        next_attempt_at timestamptz not null default clock_timestamp(),
+        last_error      text,
+        finished_at     timestamptz,
+        primary key (handler, position)
+      ) with (fillfactor = 70)`)
+    await queryRunner.query(`
+      create index event_delivery_due on aftercommit.event_delivery (handler, next_attempt_at)
+      where state = 'pending'`)
+    await queryRunner.query(`create index event_delivery_position on aftercommit.event_delivery (position)`)
+  }
+
+  async down(queryRunner: QueryRunner): Promise<void> {
+    await queryRunner.query(`drop schema aftercommit cascade`)
+  }
+}

@@ -1,0 +1,49 @@
+import 'reflect-metadata'
+import { DataSource } from 'typeorm'
+import { Kernel1700000000000 } from './migrations/1700000000000-kernel.js'
+import { Users1700000001000 } from './migrations/1700000001000-users.js'
+import { User } from './src/modules/users/domain/user.js'
+import { WelcomeMessage } from './src/modules/users/domain/welcome-message.js'
+
+export interface DataSourceSettings {
+  readonly databaseUrl: string
+  readonly applicationName?: string
+  /** Connections. */
+  readonly poolSize?: number
+  /** Milliseconds after which a statement is given up, here and in Postgres. */
+  readonly timeoutMs?: number
+}
+
+/** The one description of database, entities and migrations: for the service, its migrations and TypeORM's command line. */
+export function createDataSource({
+  databaseUrl,
+  applicationName = 'aftercommit',
+  poolSize = 20,
+  timeoutMs = 5_000,
+}: DataSourceSettings): DataSource {
+  return new DataSource({
+    type: 'postgres',
+    url: databaseUrl,
+    applicationName,
+    poolSize,
+    entities: [User, WelcomeMessage],
+    migrations: [Kernel1700000000000, Users1700000001000],
+    // The migrations are the schema's only author.
+    synchronize: false,
+    extra: {
+      connectionTimeoutMillis: Math.min(timeoutMs, 2_000),
+      query_timeout: timeoutMs,
+      statement_timeout: timeoutMs,
+      // A node that was paused in a transaction must not hold its row locks until it is resumed.
+      idle_in_transaction_session_timeout: 2 * timeoutMs,
+      keepAlive: true,
+    },
+  })
+}
+
+/** What `typeorm -d dist/ormconfig.js` finds. */
+export default createDataSource({
+  databaseUrl: process.env.DATABASE_URL ?? 'postgres://127.0.0.1:5432/aftercommit',
+  // Migrations may take their time.
+  timeoutMs: 600_000,
+})

@@ -1,0 +1,106 @@
+import { hostname } from 'node:os'
+import { z } from 'zod'
+import { type Fault, parseFaults } from './kernel/faults.js'
+
+/** A setting that the node cannot start with. The message is one line and names it. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError'
+}
+
+const integer = (least: number, most: number) =>
+  z
+    .string()
+    .regex(/^\d{1,12}$/, 'is not a whole number')
+    .transform(Number)
+    .refine((n) => n >= least && n <= most, `must be from ${least} to ${most}`)
+
+const url = (...protocols: string[]) =>
+  z
+    .string()
+    .refine(
+      (text) => URL.canParse(text) && protocols.includes(new URL(text).protocol),
+      `must be a URL that begins with ${protocols.map((p) => `${p}//`).join(' or ')}`,
+    )
+
+const isPowerOfTwo = (n: number) => Number.isInteger(Math.log2(n))
+
+const schema = z.object({
+  NODE_ENV: z.string().optional(),
+  HOST: z.string().default('127.0.0.1'),
+  PORT: integer(0, 65_535).default(3000),
+  NODE_NAME: z
+    .string()
+    .regex(/^[A-Za-z0-9._-]{1,48}$/, 'may have 1 to 48 letters, digits, dots, underscores and hyphens')
+    .default(
+      `${hostname()
+        .replaceAll(/[^A-Za-z0-9._-]/g, '-')
+        .slice(0, 40)}-${process.pid}`,
+    ),
+  DATABASE_URL: url('postgres:', 'postgresql:'),
+  REDIS_URL: url('redis:', 'rediss:').optional(),
+  ADMIN_TOKEN: z.string().min(16, 'must have at least 16 characters').optional(),
+  LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
+  RUN_MIGRATIONS: z
+    .enum(['true', 'false'])
+    .transform((text) => text === 'true')
+    .default(true),
+  MAX_STALENESS_MS: integer(200, 60_000).default(2_000),
+  CHECK_INTERVAL_MS: integer(20, 20_000).default(400),
+  INVALIDATION_SLOTS: integer(256, 67_108_864)
+    .refine(isPowerOfTwo, 'must be a power of two')
+    .default(1_048_576),
+  REPLAY_AT_START: integer(0, 1_000_000).default(10_000),
+  CACHE_L1_TTL_MS: integer(1, 86_400_000).default(300_000),
+  CACHE_L2_TTL_MS: integer(1, 2_592_000_000).default(3_600_000),
+  CACHE_MAX_ENTRIES: integer(1, 100_000_000).default(10_000),
+  DATABASE_POOL_SIZE: integer(2, 1_000).default(20),
+  DATABASE_TIMEOUT_MS: integer(100, 600_000).default(5_000),
+  LOAD_CONCURRENCY: integer(1, 1_000).default(12),
+  LOAD_QUEUE: integer(0, 1_000_000).default(2_000),
+  REDIS_TIMEOUT_MS: integer(10, 60_000).default(250),
+  OUTBOX_RETENTION_HOURS: integer(1, 87_600).default(168),
+  SHUTDOWN_TIMEOUT_MS: integer(100, 600_000).default(9_000),
+  FAULTS: z
+    .string()
+    .default('')
+    .transform((text, context): Fault[] => {
+      try {
+        return parseFaults(text)
+      } catch (error) {
+        context.addIssue({ code: 'custom', message: (error as Error).message })
+        return z.NEVER
+      }
+    }),
+})
+
+export type Config = z.output<typeof schema>
+
+/**
+ * Reads and checks every setting, once. An empty variable counts as not set.
+ *
+ * @throws ConfigError naming the first setting that will not do; values are not repeated, as some are secrets
+ */
+export function readConfig(environment: Readonly<Record<string, string | undefined>>): Config {
+  const given = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''))
+  const parsed = schema.safeParse(given)
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues
+    const name = String(issue?.path[0])
+    throw new ConfigError(given[name] === undefined ? `${name} is not set` : `${name}: ${issue?.message}`)
+  }
+  const config = parsed.data
+  if (config.CHECK_INTERVAL_MS * 2 > config.MAX_STALENESS_MS) {
+    throw new ConfigError(
+      'CHECK_INTERVAL_MS: must be at most half of MAX_STALENESS_MS, or one late check ends the lease',
+    )
+  }
+  if (config.LOAD_CONCURRENCY >= config.DATABASE_POOL_SIZE) {
+    throw new ConfigError(
+      'LOAD_CONCURRENCY: must be less than DATABASE_POOL_SIZE, or reads can starve the commands',
+    )
+  }
+  if (config.FAULTS.length > 0 && config.NODE_ENV === 'production') {
+    throw new ConfigError('FAULTS: refused with NODE_ENV=production')
+  }
+  return config
+}

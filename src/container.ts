@@ -1,0 +1,153 @@
+import { Container } from 'inversify'
+import type { DataSource } from 'typeorm'
+import { createDataSource } from '../ormconfig.js'
+import type { Config } from './config.js'
+import { declareCacheInvalidated } from './kernel/cache/cache-invalidated.js'
+import type { CacheSurroundings } from './kernel/cache/hybrid-cache.js'
+import { RedisTier } from './kernel/cache/redis-tier.js'
+import { noSharedTier } from './kernel/cache/shared-tier.js'
+import { systemClock } from './kernel/clock.js'
+import { CommandBus } from './kernel/cqrs/command-bus.js'
+import { HandlerRegistry } from './kernel/cqrs/handler-registry.js'
+import type { ServiceModule } from './kernel/cqrs/module.js'
+import { QueryBus } from './kernel/cqrs/query-bus.js'
+import { Faults } from './kernel/faults.js'
+import { AppliedJournal } from './kernel/journal/applied-journal.js'
+import { HintCodec } from './kernel/journal/hint.js'
+import { Installation } from './kernel/journal/installation.js'
+import { InvalidationRules } from './kernel/journal/invalidation-rules.js'
+import { LastInvalidations } from './kernel/journal/last-invalidations.js'
+import { Lease } from './kernel/journal/lease.js'
+import { NotifyHints } from './kernel/journal/notify-hints.js'
+import { PostgresJournal } from './kernel/journal/postgres-journal.js'
+import { createRedis } from './kernel/journal/redis-connection.js'
+import { RedisHints } from './kernel/journal/redis-hints.js'
+import { StalenessCheck } from './kernel/journal/staleness-check.js'
+import { Subscriber } from './kernel/journal/subscriber.js'
+import type { Logger } from './kernel/observability/logger.js'
+import { Dispatcher } from './kernel/outbox/dispatcher.js'
+import { EventDeliveries } from './kernel/outbox/event-deliveries.js'
+import { EventHandlerRunner } from './kernel/outbox/event-handler-runner.js'
+import { Outbox } from './kernel/outbox/outbox.js'
+import { Retention } from './kernel/outbox/retention.js'
+import { Connections } from './kernel/persistence/connections.js'
+import { DatabaseReader } from './kernel/persistence/database-reader.js'
+import { UnitOfWork } from './kernel/persistence/unit-of-work.js'
+import { usersModule } from './modules/users/users.module.js'
+
+export const modules: readonly ServiceModule[] = [usersModule]
+
+/** `NOTIFY` channels belong to one database, so the name need not say more. */
+const notifyChannel = 'aftercommit_hints'
+
+/** How long a read waits for the check that would renew its lease, in ms, before it reads the database. */
+const renewLeaseMs = 1_000
+
+/** All parts of one node, wired and idle. `Node` starts and stops them. */
+export type NodeParts = ReturnType<typeof createParts>
+
+/**
+ * The composition root: the only place that knows which class stands behind which interface.
+ *
+ * @throws ModuleError if the modules' handlers do not add up
+ */
+export function createParts(config: Config, logger: Logger, offered: readonly ServiceModule[] = modules) {
+  const clock = systemClock
+  const faults = new Faults(config.FAULTS)
+  const dataSource: DataSource = createDataSource({
+    databaseUrl: config.DATABASE_URL,
+    applicationName: config.NODE_NAME,
+    poolSize: config.DATABASE_POOL_SIZE,
+    timeoutMs: config.DATABASE_TIMEOUT_MS,
+  })
+  const connections = new Connections(dataSource)
+  const unitOfWork = new UnitOfWork(connections)
+  const reader = new DatabaseReader(connections, config.LOAD_CONCURRENCY, config.LOAD_QUEUE)
+
+  const container = new Container()
+  container.bind(UnitOfWork).toConstantValue(unitOfWork)
+  container.bind(DatabaseReader).toConstantValue(reader)
+  for (const { bindings } of offered) if (bindings) container.load(bindings)
+  const handlers = new HandlerRegistry(offered, container)
+
+  const installation = new Installation()
+  const rules = new InvalidationRules(offered.flatMap((module) => module.events))
+  declareCacheInvalidated(rules)
+  const lease = new Lease(clock, config.MAX_STALENESS_MS)
+  const applied = new AppliedJournal(new LastInvalidations(config.INVALIDATION_SLOTS), rules, clock, logger)
+  const redis = config.REDIS_URL
+    ? createRedis(config.REDIS_URL, config.REDIS_TIMEOUT_MS, config.NODE_NAME)
+    : undefined
+  // Nobody needs to hear of it: without Redis reads and writes go on, and readiness reports it.
+  redis?.on('error', (error) => logger.debug({ err: error }, 'the connection to Redis failed'))
+  const journal = new PostgresJournal({
+    databaseUrl: config.DATABASE_URL,
+    applicationName: config.NODE_NAME,
+    notifyChannel: redis ? undefined : notifyChannel,
+    // A check that takes longer than the lease it would renew is of no use.
+    timeoutMs: config.MAX_STALENESS_MS,
+  })
+  const hints = redis
+    ? new RedisHints(redis, new HintCodec(installation), clock, logger)
+    : new NotifyHints(config.DATABASE_URL, notifyChannel, clock, logger)
+
+  const dispatcher = new Dispatcher(journal, applied, hints, faults, logger, () => {
+    for (const runner of eventHandlers) runner.wake()
+  })
+  const check = new StalenessCheck(journal, applied, lease, () => dispatcher.dispatch(), clock, logger, {
+    intervalMs: config.CHECK_INTERVAL_MS,
+    replayAtStart: config.REPLAY_AT_START,
+  })
+  const subscriber = new Subscriber(hints, applied, check, logger)
+  applied.onEpoch(() => {
+    connections.replaceAll()
+    journal.replaceConnections()
+  })
+
+  const deliveries = new EventDeliveries(connections)
+  const eventHandlers = [...handlers.events.values()].map(
+    (registered) => new EventHandlerRunner(registered, deliveries, unitOfWork, dispatcher, clock, logger),
+  )
+  const retention = new Retention(connections, config.OUTBOX_RETENTION_HOURS * 3_600_000, clock, logger)
+  const outbox = new Outbox(unitOfWork, dispatcher)
+
+  const surroundings: CacheSurroundings = {
+    applied,
+    lease,
+    renewLease: () => Promise.race([check.run().catch(() => undefined), clock.sleep(renewLeaseMs)]),
+    shared: redis ? new RedisTier(redis, installation, logger) : noSharedTier,
+    outbox,
+    faults,
+    clock,
+  }
+  const queryBus = new QueryBus(handlers, rules, surroundings, {
+    l1TtlMs: config.CACHE_L1_TTL_MS,
+    l2TtlMs: config.CACHE_L2_TTL_MS,
+    maxEntries: config.CACHE_MAX_ENTRIES,
+  })
+  const commandBus = new CommandBus(handlers, unitOfWork, dispatcher, faults, clock, logger)
+
+  return {
+    applied,
+    check,
+    commandBus,
+    connections,
+    container,
+    dataSource,
+    deliveries,
+    dispatcher,
+    eventHandlers,
+    faults,
+    handlers,
+    installation,
+    journal,
+    lease,
+    outbox,
+    queryBus,
+    redis,
+    retention,
+    subscriber,
+    surroundings,
+    unitOfWork,
+  }
+}

@@ -1,0 +1,35 @@
+import { z } from 'zod'
+import { type DomainEvent, domainEvent } from '../domain/domain-event.js'
+import { dependencyOn, type InvalidationRules } from '../journal/invalidation-rules.js'
+
+/**
+ * A removal asked for by code rather than implied by a domain event. It takes the same way through the
+ * outbox: on the wire alone it would be lost with a connection, and would not wait for the commit.
+ */
+export class CacheInvalidated extends domainEvent(
+  'cache.invalidated',
+  z.object({
+    /** Absent: all caches. */
+    cache: z.string().optional(),
+    keys: z.array(z.string()).optional(),
+    tags: z.array(z.string()).optional(),
+    all: z.boolean().optional(),
+  }),
+) {}
+
+export function declareCacheInvalidated(rules: InvalidationRules): void {
+  rules.add(CacheInvalidated, ({ cache, keys = [], tags = [], all }) => {
+    if (cache === undefined) return 'everything'
+    return [
+      ...keys.map((key) => dependencyOn.key(cache, key)),
+      ...tags.map(dependencyOn.tag),
+      ...(all ? [dependencyOn.cache(cache)] : []),
+    ]
+  })
+}
+
+/** Where invalidations go that no aggregate raised. */
+export interface InvalidationWriter {
+  /** Writes to the outbox: in the running unit of work, or in one of its own, which is dispatched at once. */
+  write(events: readonly DomainEvent[]): Promise<void>
+}

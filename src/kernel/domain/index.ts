@@ -1,0 +1,11 @@
+/** All that a module's domain may import besides TypeORM's decorators. */
+export { z } from 'zod'
+export { AggregateRoot } from './aggregate-root.js'
+export { DomainError } from './domain-error.js'
+export {
+  type DomainEvent,
+  type DomainEventClass,
+  domainEvent,
+  nameOf,
+  type PayloadOf,
+} from './domain-event.js'

@@ -1,0 +1,66 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { z } from 'zod'
+import type { AggregateRoot } from '../domain/aggregate-root.js'
+import { InvalidHeaderError, PreconditionFailedError } from './http-errors.js'
+
+/** The versions that a write accepts: `any` that exists, or one of these. Part of a command. */
+export const Precondition = z.union([z.literal('any'), z.array(z.number().int())]).optional()
+export type Precondition = z.output<typeof Precondition>
+
+const listPattern = /^\s*(?:W\/)?"[^"]*"\s*(?:,\s*(?:W\/)?"[^"]*"\s*)*$/
+const tagPattern = /(W\/)?"([^"]*)"/g
+
+export function entityTag(version: number): string {
+  return `"${version}"`
+}
+
+/**
+ * Reads `If-Match` (RFC 9110): the comparison is strong, so weak tags match nothing.
+ *
+ * @throws InvalidHeaderError
+ */
+export function preconditionOf(request: FastifyRequest): Precondition {
+  const header = request.headers['if-match']
+  if (header === undefined) return undefined
+  if (header.trim() === '*') return 'any'
+  if (!listPattern.test(header))
+    throw new InvalidHeaderError('If-Match is neither * nor a list of entity tags')
+  return [...header.matchAll(tagPattern)]
+    .filter(([, weak, tag]) => !weak && /^\d{1,15}$/.test(tag ?? ''))
+    .map(([, , tag]) => Number(tag))
+}
+
+/** @throws PreconditionFailedError if the aggregate is not as the client last saw it */
+export function assertPrecondition(precondition: Precondition, aggregate: AggregateRoot | undefined): void {
+  if (precondition === undefined) return
+  if (!aggregate) throw new PreconditionFailedError('It does not exist')
+  if (precondition !== 'any' && !precondition.includes(aggregate.version)) {
+    throw new PreconditionFailedError(`Its version is ${aggregate.version}, not one that If-Match names`)
+  }
+}
+
+/** For writes to what has no version: no `If-Match` can hold. */
+export function refusePrecondition(request: FastifyRequest): void {
+  if (request.headers['if-match'] !== undefined) {
+    throw new PreconditionFailedError('This resource has no version that If-Match could name')
+  }
+}
+
+/** Answers with a representation and its entity tag, or with 304 if the client has it already. */
+export function sendRepresentation(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  representation: { readonly version: number },
+): FastifyReply {
+  const tag = entityTag(representation.version)
+  reply.header('ETag', tag)
+  if (request.method === 'GET' && matchesNoneOf(request.headers['if-none-match'], tag))
+    return reply.code(304).send()
+  return reply.send(representation)
+}
+
+/** `If-None-Match` compares weakly. */
+function matchesNoneOf(header: string | undefined, tag: string): boolean {
+  if (header === undefined) return false
+  return header.trim() === '*' || [...header.matchAll(tagPattern)].some(([, , given]) => `"${given}"` === tag)
+}

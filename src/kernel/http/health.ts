@@ -1,0 +1,61 @@
+import type { FastifyInstance } from 'fastify'
+import { z } from 'zod'
+
+const dependency = z.object({ status: z.enum(['up', 'down', 'off']) })
+
+export const healthSchema = z.object({
+  status: z.enum(['ready', 'starting', 'out-of-step', 'stopping']),
+  node: z.string(),
+  checks: z.object({
+    postgres: dependency,
+    redis: dependency,
+    migrations: z.object({ status: z.enum(['done', 'pending']) }),
+    journal: z.object({
+      status: z.enum(['in-step', 'out-of-step']),
+      epoch: z.string(),
+      applied: z.number(),
+      leaseMs: z.number(),
+    }),
+  }),
+})
+
+export type Health = z.output<typeof healthSchema>
+
+export interface HealthReporter {
+  report(): Health
+}
+
+/**
+ * Live: the process answers. Ready: it may be sent traffic. Redis is reported and does not decide: without it
+ * the service is slower, not wrong.
+ */
+export function addHealth(app: FastifyInstance, health: HealthReporter): void {
+  app.get(
+    '/health/live',
+    {
+      schema: {
+        tags: ['operations'],
+        summary: 'The process answers',
+        response: { 200: z.object({ status: z.literal('live') }) },
+      },
+    },
+    async () => ({ status: 'live' }),
+  )
+  app.get(
+    '/health/ready',
+    {
+      schema: {
+        tags: ['operations'],
+        summary: 'The node may be sent traffic',
+        response: { 200: healthSchema, 503: healthSchema },
+      },
+    },
+    async (_request, reply) => {
+      const report = health.report()
+      return reply
+        .code(report.status === 'ready' ? 200 : 503)
+        .header('Cache-Control', 'no-store')
+        .send(report)
+    },
+  )
+}

@@ -1,0 +1,14 @@
+/** A request header that cannot be understood. */
+export class InvalidHeaderError extends Error {
+  override readonly name = 'InvalidHeaderError'
+}
+
+/** `If-Match` names another version than the present one. */
+export class PreconditionFailedError extends Error {
+  override readonly name = 'PreconditionFailedError'
+}
+
+/** The node is starting or stopping. */
+export class NotReadyError extends Error {
+  override readonly name = 'NotReadyError'
+}

@@ -1,0 +1,109 @@
+import type { FastifyError } from 'fastify'
+import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod'
+import { NotInTierError } from '../cache/hybrid-cache.js'
+import { InvalidMessageError } from '../cqrs/message.js'
+import { DomainError, type DomainErrorKind } from '../domain/domain-error.js'
+import { InvalidTokenError } from '../journal/consistency-token.js'
+import {
+  AggregateNotFoundError,
+  CommitOutcomeUnknownError,
+  ConcurrencyError,
+  isConnectionFailure,
+  OverloadedError,
+  sqlStateOf,
+} from '../persistence/persistence-errors.js'
+import { InvalidHeaderError, NotReadyError, PreconditionFailedError } from './http-errors.js'
+
+/** RFC 9457. */
+export interface Problem {
+  readonly type: string
+  readonly title: string
+  readonly status: number
+  readonly detail?: string
+  /** For input that does not validate: where, and what about it. */
+  readonly errors?: readonly { readonly path: string; readonly message: string }[]
+  /** Seconds after which the request may be worth repeating; becomes `Retry-After`. */
+  readonly retryAfter?: number
+}
+
+const statusOfKind: Record<DomainErrorKind, number> = { 'not-found': 404, conflict: 409, unprocessable: 422 }
+
+/** What the client is told about an error. What it is not told about is a 500, and is logged instead. */
+export function problemOf(error: unknown): Problem {
+  if (hasZodFastifySchemaValidationErrors(error)) {
+    const errors = error.validation.map(({ instancePath, message }) => ({
+      path: instancePath.replace(/^\//, '').replaceAll('/', '.'),
+      message: message ?? 'is not valid',
+    }))
+    const [first] = errors
+    return problem(400, 'invalid-request', 'The request does not validate', {
+      detail: first?.path ? `${first.path}: ${first.message}` : (first?.message ?? ''),
+      errors,
+    })
+  }
+  if (error instanceof InvalidMessageError) {
+    return problem(400, 'invalid-request', 'The request does not validate', {
+      detail: error.message,
+      errors: error.issues,
+    })
+  }
+  if (error instanceof InvalidTokenError || error instanceof InvalidHeaderError) {
+    return problem(400, 'invalid-header', 'A header does not validate', { detail: error.message })
+  }
+  if (error instanceof DomainError) {
+    return problem(statusOfKind[error.kind], error.code, error.message)
+  }
+  if (error instanceof AggregateNotFoundError) {
+    return problem(404, 'not-found', 'There is no such thing', { detail: error.message })
+  }
+  if (error instanceof NotInTierError) {
+    return problem(404, 'not-in-tier', 'This tier has no fresh value', { detail: error.message })
+  }
+  if (error instanceof PreconditionFailedError) {
+    return problem(412, 'precondition-failed', 'The representation has changed', { detail: error.message })
+  }
+  if (error instanceof ConcurrencyError) {
+    return problem(409, 'conflict', 'Others are changing the same thing', {
+      detail: error.message,
+      retryAfter: 1,
+    })
+  }
+  if (error instanceof OverloadedError || error instanceof NotReadyError) {
+    return problem(503, 'unavailable', 'The service cannot answer now', {
+      detail: error.message,
+      retryAfter: 1,
+    })
+  }
+  if (error instanceof CommitOutcomeUnknownError) {
+    return problem(503, 'outcome-unknown', 'The write may or may not have happened', {
+      detail: 'The database did not confirm it. Read before you repeat it.',
+    })
+  }
+  // 57014: the statement took longer than it may.
+  if (isConnectionFailure(error) || sqlStateOf(error) === '57014') {
+    return problem(503, 'database-unavailable', 'The database cannot be reached', {
+      detail: 'Nothing fresh enough is cached here either. Please try again.',
+      retryAfter: 1,
+    })
+  }
+  return problemOfFramework(error as FastifyError)
+}
+
+function problemOfFramework(error: FastifyError): Problem {
+  const status = error.statusCode ?? 500
+  if (status < 400 || status >= 500) return problem(500, 'internal', 'Something went wrong on our side')
+  const code = (error.code ?? 'bad-request')
+    .replace(/^FST_ERR_/, '')
+    .toLowerCase()
+    .replaceAll('_', '-')
+  return problem(status, code, error.message)
+}
+
+export function problem(
+  status: number,
+  code: string,
+  title: string,
+  more: Pick<Problem, 'detail' | 'errors' | 'retryAfter'> = {},
+): Problem {
+  return { type: `urn:aftercommit:problem:${code}`, title, status, ...more }
+}

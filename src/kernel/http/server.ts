@@ -1,0 +1,131 @@
+import type { Socket } from 'node:net'
+import swagger from '@fastify/swagger'
+import swaggerUi from '@fastify/swagger-ui'
+import fastify, {
+  type FastifyBaseLogger,
+  type FastifyError,
+  type FastifyInstance,
+  LogController,
+} from 'fastify'
+import { jsonSchemaTransform, validatorCompiler } from 'fastify-type-provider-zod'
+import type { ServiceModule } from '../cqrs/module.js'
+import type { Logger } from '../observability/logger.js'
+import { addConsistency, type ConsistencyPluginOptions } from './consistency-plugin.js'
+import { addHealth, type HealthReporter } from './health.js'
+import { type Problem, problem, problemOf } from './problem.js'
+import type { RouteSurroundings } from './route-surroundings.js'
+
+/** Bytes of a request body, and of a request's path with its query. */
+const bodyLimit = 1_048_576
+const pathLimit = 16_384
+/** Bytes of request line and headers together, above the path's limit so that a long path is told apart. */
+const headerLimit = 32_768
+
+export interface ServerOptions {
+  readonly logger: Logger
+  readonly modules: readonly ServiceModule[]
+  readonly surroundings: RouteSurroundings
+  readonly consistency: ConsistencyPluginOptions
+  readonly health: HealthReporter
+}
+
+/** The HTTP side of one node, not yet listening. */
+export async function createServer(options: ServerOptions): Promise<FastifyInstance> {
+  const logger: FastifyBaseLogger = options.logger.child({ component: 'http' }, { level: 'warn' })
+  const app: FastifyInstance = fastify({
+    loggerInstance: logger,
+    logController: new LogController({ disableRequestLogging: true }),
+    bodyLimit,
+    routerOptions: { maxParamLength: pathLimit },
+    http: { maxHeaderSize: headerLimit },
+    clientErrorHandler: answerUnreadable,
+    forceCloseConnections: 'idle',
+    frameworkErrors: (error, _request, reply) => void sendProblem(reply as never, problemOf(error)),
+  })
+  app.setValidatorCompiler(validatorCompiler)
+  // Response schemas describe; checking every answer against them would cost more than a cache hit.
+  app.setSerializerCompiler(() => (data) => JSON.stringify(data))
+
+  app.setErrorHandler((error: FastifyError, request, reply) => {
+    const answer = problemOf(error)
+    if (answer.status >= 500 && answer.status !== 503) {
+      options.logger.error({ err: error, method: request.method, url: request.url }, 'a request failed')
+    }
+    sendProblem(reply, answer)
+  })
+  app.setNotFoundHandler((request, reply) => {
+    sendProblem(
+      reply,
+      problem(404, 'no-such-route', `There is no ${request.method} ${request.url.slice(0, 200)}`),
+    )
+  })
+  app.addHook('onRequest', async (request, reply) => {
+    if (request.url.length > pathLimit) {
+      return sendProblem(reply, problem(414, 'uri-too-long', `The path is longer than ${pathLimit} bytes`))
+    }
+  })
+
+  await app.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: 'Aftercommit',
+        version: '0.1.0',
+        description: 'A sample service: users, feature flags and prices, cached and never stale.',
+      },
+    },
+    transform: jsonSchemaTransform,
+  })
+  await app.register(swaggerUi, { routePrefix: '/docs' })
+  app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger())
+  addHealth(app, options.health)
+  await app.register(async (scope) => {
+    addConsistency(scope, options.consistency)
+    for (const module of options.modules) await scope.register(module.routes(options.surroundings))
+  })
+  return app
+}
+
+interface UnreadableError {
+  readonly code?: string
+  /** The bytes that came with the error; typed otherwise, but a Buffer. */
+  readonly rawPacket?: unknown
+}
+
+interface Reply {
+  code(status: number): Reply
+  header(name: string, value: string | number): Reply
+  send(body: unknown): Reply
+}
+
+function sendProblem<R extends Reply>(reply: R, { retryAfter, ...body }: Problem): R {
+  if (retryAfter !== undefined) reply.header('Retry-After', retryAfter)
+  return reply
+    .code(body.status)
+    .header('Content-Type', 'application/problem+json; charset=utf-8')
+    .send(JSON.stringify(body)) as R
+}
+
+/** What Node's parser gave up on never becomes a request, so it is answered on the bare socket. */
+function answerUnreadable(error: UnreadableError, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
+  const body = unreadable(error)
+  const json = JSON.stringify(body)
+  socket.end(
+    `HTTP/1.1 ${body.status} ${body.title}\r\nContent-Type: application/problem+json; charset=utf-8\r\n` +
+      `Content-Length: ${Buffer.byteLength(json)}\r\nConnection: close\r\n\r\n${json}`,
+  )
+}
+
+function unreadable(error: UnreadableError): Problem {
+  if (error.code === 'HPE_HEADER_OVERFLOW') {
+    const start = Buffer.isBuffer(error.rawPacket) ? error.rawPacket.subarray(0, pathLimit) : Buffer.alloc(0)
+    const inPath =
+      start.length === pathLimit && /^[A-Z]+ /.test(start.toString('latin1', 0, 16)) && !start.includes('\n')
+    return inPath
+      ? problem(414, 'uri-too-long', 'URI Too Long')
+      : problem(431, 'headers-too-large', 'Request Header Fields Too Large')
+  }
+  if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT') return problem(408, 'request-timeout', 'Request Timeout')
+  return problem(400, 'malformed-request', 'Bad Request')
+}

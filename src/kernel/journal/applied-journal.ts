@@ -1,0 +1,156 @@
+import type { Clock } from '../clock.js'
+import type { Logger } from '../observability/logger.js'
+import type { ConsistencyToken } from './consistency-token.js'
+import type { InvalidationRules } from './invalidation-rules.js'
+import type { JournalHead, JournalMessage } from './journal.js'
+import type { LastInvalidations } from './last-invalidations.js'
+
+/** Where a load began: what a cached value carries, and what is compared at every read. */
+export interface Stamp {
+  readonly epoch: string
+  readonly position: number
+}
+
+/** How much of a batch could be applied. */
+export type Applied = 'applied' | 'gap'
+
+export interface JournalStatistics {
+  /** Messages whose effect was applied. */
+  applied: number
+  /** Batches that did not start at the next position. */
+  gaps: number
+  flushes: number
+  epochs: number
+}
+
+/**
+ * What this node knows of the journal: the last position whose effect it has applied, and for each key and
+ * tag the position of its last invalidation. Every method is synchronous, so that no read can come between
+ * a position and its effect.
+ */
+export class AppliedJournal {
+  readonly statistics: JournalStatistics = { applied: 0, gaps: 0, flushes: 0, epochs: 0 }
+  #epoch = ''
+  #position = 0
+  #numberingId: string | null = null
+  #lastCheck = { startedAt: Number.NEGATIVE_INFINITY, head: 0 }
+  readonly #epochListeners: ((epoch: string) => void)[] = []
+
+  constructor(
+    readonly invalidations: LastInvalidations,
+    private readonly rules: InvalidationRules,
+    private readonly clock: Clock,
+    private readonly logger: Logger,
+  ) {}
+
+  /** Empty until the first check has succeeded. */
+  get epoch(): string {
+    return this.#epoch
+  }
+
+  get position(): number {
+    return this.#position
+  }
+
+  get numberingId(): string | null {
+    return this.#numberingId
+  }
+
+  onEpoch(listener: (epoch: string) => void): void {
+    this.#epochListeners.push(listener)
+  }
+
+  stamp(): Stamp {
+    return { epoch: this.#epoch, position: this.#position }
+  }
+
+  /** Whether nothing that a value depends on was invalidated after its load began. */
+  isFresh(stamp: Stamp, slots: ArrayLike<number>): boolean {
+    return stamp.epoch === this.#epoch && stamp.position >= this.invalidations.lastOf(slots)
+  }
+
+  /**
+   * Applies what follows the present position without a gap, and skips what is already applied. Messages must
+   * be ascending and of this epoch; what lies behind a gap is left to a check, which asks Postgres.
+   */
+  apply(messages: readonly JournalMessage[]): Applied {
+    for (const message of messages) {
+      if (message.position <= this.#position) continue
+      if (message.position !== this.#position + 1) {
+        this.statistics.gaps++
+        return 'gap'
+      }
+      this.#applyNext(message)
+    }
+    return 'applied'
+  }
+
+  /**
+   * Makes everything loaded so far stale and continues at the head: the answer to messages that can no longer
+   * be had. Flights that began before carry an older stamp, so their values are not served either.
+   */
+  flushTo(head: JournalHead, reason: string): void {
+    this.statistics.flushes++
+    this.invalidations.raiseFloor(head.head)
+    this.#position = head.head
+    this.#numberingId = head.headId
+    this.logger.warn({ position: head.head, reason }, 'everything cached on this node was invalidated')
+  }
+
+  /** Starts over in another history of the database. Stamps of the old one are never fresh again. */
+  enterEpoch(epoch: string, floor: number, floorId: string | null): void {
+    const first = this.#epoch === ''
+    this.#epoch = epoch
+    this.#position = floor
+    this.#numberingId = floorId
+    this.#lastCheck = { startedAt: Number.NEGATIVE_INFINITY, head: 0 }
+    this.invalidations.reset(floor)
+    if (!first) {
+      this.statistics.epochs++
+      this.logger.warn(
+        { epoch, position: floor },
+        'the database has entered another epoch: all caches start empty',
+      )
+    }
+    for (const listener of this.#epochListeners) listener(epoch)
+  }
+
+  /** Remembers that every commit before `startedAt` (monotonic ms) has a position up to `head`. */
+  checked(startedAt: number, head: number): void {
+    if (startedAt > this.#lastCheck.startedAt) this.#lastCheck = { startedAt, head }
+  }
+
+  /**
+   * The token of an answer that this node obtained at `obtainedAt` (monotonic ms). Pending until a check that
+   * began afterwards has succeeded: the value may show a write that had no number yet, and a position that
+   * leaves it out would let the client's next read go back in time.
+   */
+  tokenOf(obtainedAt: number): ConsistencyToken {
+    const covered = this.#lastCheck.startedAt > obtainedAt
+    return { epoch: this.#epoch, position: covered ? this.#lastCheck.head : 'pending' }
+  }
+
+  now(): number {
+    return this.clock.now()
+  }
+
+  #applyNext(message: JournalMessage): void {
+    const effect = this.rules.effectOf(message)
+    if ('flush' in effect) {
+      this.statistics.flushes++
+      this.invalidations.raiseFloor(message.position)
+      this.logger.warn({ position: message.position, reason: effect.reason }, 'all caches were flushed')
+    } else {
+      for (const name of effect.names) this.invalidations.invalidate(name, message.position)
+      if (effect.reason) {
+        this.logger.warn(
+          { position: message.position, reason: effect.reason },
+          'a module’s caches were flushed',
+        )
+      }
+    }
+    this.#position = message.position
+    this.#numberingId = message.numberingId
+    this.statistics.applied++
+  }
+}

@@ -1,0 +1,76 @@
+import type { AppliedJournal } from './applied-journal.js'
+import { type ConsistencyToken, strongest } from './consistency-token.js'
+import type { StalenessCheck } from './staleness-check.js'
+
+/** Where an answer came from. */
+export type AnswerSource = 'l1' | 'l2' | 'miss' | 'bypass'
+export type Tier = 'l1' | 'l2' | 'database'
+
+/**
+ * One client request's view of time: the token that it came with, and the one to answer. Reads and writes of
+ * the request pass it along; not to be shared between requests.
+ */
+export class Consistency {
+  /** Where the newest read of this request was answered from. */
+  source: AnswerSource | undefined
+  #required: ConsistencyToken | undefined
+  #answer: ConsistencyToken | undefined
+  #satisfied: Promise<void> | undefined
+
+  /**
+   * @param required the request's token, if it sent one
+   * @param onlyTier read this tier alone (tests and demo)
+   */
+  constructor(
+    private readonly check: StalenessCheck,
+    private readonly applied: AppliedJournal,
+    required?: ConsistencyToken,
+    readonly onlyTier?: Tier,
+  ) {
+    this.#required = required
+  }
+
+  /** The position that a flight must have begun at for this request to join it; 0 without a token. */
+  get requiredPosition(): number {
+    const position = this.#required?.position
+    return typeof position === 'number' ? position : 0
+  }
+
+  /**
+   * Undefined when this node is known to be new enough, so that the usual read waits for nothing.
+   *
+   * @throws what Postgres throws when it has to be asked
+   */
+  satisfy(): Promise<void> | undefined {
+    const required = this.#required
+    if (!required) return undefined
+    this.#satisfied ??= this.check.satisfy(required).then((reached) => {
+      // In place of the request's own: a pending one is now a position, and a forged far one is gone.
+      this.#required = reached
+      this.#answer = strongest(this.#answer, reached)
+    })
+    return this.#satisfied
+  }
+
+  /** A read was answered by something that this node has had since `obtainedAt` (monotonic ms). */
+  answered(source: AnswerSource, obtainedAt: number): void {
+    this.source = source
+    this.observed(this.applied.tokenOf(obtainedAt))
+  }
+
+  /** The request saw, or made, a state that this token stands for. */
+  observed(token: ConsistencyToken): void {
+    this.#answer = strongest(this.#answer, token)
+  }
+
+  /** The request saw the database itself, including what may have no position yet. */
+  sawDatabase(): void {
+    this.observed({ epoch: this.applied.epoch, position: 'pending' })
+  }
+
+  /** Undefined if the request has read and written nothing, and sent no token. */
+  get token(): ConsistencyToken | undefined {
+    if (this.#satisfied || !this.#required) return this.#answer ?? this.#required
+    return strongest(this.#answer, this.#required)
+  }
+}

@@ -1,0 +1,112 @@
+import type { DomainEventClass, PayloadOf } from '../domain/domain-event.js'
+import type { JournalMessage } from './journal.js'
+
+/** What an event makes stale: keys of the query that declares it, and tags, which all queries share. */
+export interface Invalidation {
+  readonly keys?: readonly string[]
+  readonly tags?: readonly string[]
+}
+
+/** One event and what it makes stale. Made by `on`, which ties the mapping's argument to the event's payload. */
+export interface EventMapping {
+  readonly event: DomainEventClass
+  readonly map: (payload: never) => Invalidation
+}
+
+export function on<Event extends DomainEventClass>(
+  event: Event,
+  map: (payload: PayloadOf<Event>) => Invalidation,
+): EventMapping {
+  return { event, map }
+}
+
+/**
+ * Names in the table of last invalidations. They cannot meet: the character after the prefix of a cache's
+ * name is never part of the name itself.
+ */
+export const dependencyOn = {
+  key: (cache: string, key: string): string => `k:${cache}:${key}`,
+  tag: (tag: string): string => `t:${tag}`,
+  cache: (cache: string): string => `c:${cache}`,
+}
+
+/** What to do with one message: the names to invalidate, or everything, and why. */
+export type Effect =
+  | { readonly names: readonly string[]; readonly reason?: string }
+  | { readonly flush: true; readonly reason: string }
+
+/** The names to invalidate, or all there are. */
+type Mapper = (payload: never) => readonly string[] | 'everything'
+
+interface Rule {
+  readonly event: DomainEventClass
+  readonly mappers: Mapper[]
+}
+
+/**
+ * How this version of the service reads events. Each node maps events by its own rules, so that two versions
+ * side by side invalidate by what their own queries depend on.
+ */
+export class InvalidationRules {
+  readonly #rules = new Map<string, Rule>()
+  readonly #listenersByModule = new Map<string, Set<string>>()
+  readonly #known = new Set<string>()
+
+  /** @param events every event of every module, also those that no query listens to */
+  constructor(events: readonly DomainEventClass[] = []) {
+    for (const event of events) this.#known.add(event.eventName)
+  }
+
+  /** Declares that `mapping.event` makes entries of the cache stale. */
+  declare(cache: string, mapping: EventMapping): void {
+    this.add(mapping.event, (payload) => {
+      const { keys = [], tags = [] } = mapping.map(payload as never)
+      return [...keys.map((key) => dependencyOn.key(cache, key)), ...tags.map(dependencyOn.tag)]
+    })
+    const module = moduleOf(mapping.event.eventName)
+    const listeners = this.#listenersByModule.get(module) ?? new Set()
+    this.#listenersByModule.set(module, listeners.add(cache))
+  }
+
+  /** Declares an effect that belongs to no cache in particular. */
+  add<Event extends DomainEventClass>(
+    event: Event,
+    mapper: (payload: PayloadOf<Event>) => readonly string[] | 'everything',
+  ): void {
+    this.#known.add(event.eventName)
+    const rule = this.#rules.get(event.eventName) ?? { event, mappers: [] }
+    rule.mappers.push(mapper)
+    this.#rules.set(event.eventName, rule)
+  }
+
+  /** Never throws: a message that cannot be understood flushes what it might have made stale. */
+  effectOf(message: JournalMessage): Effect {
+    const rule = this.#rules.get(message.type)
+    if (!rule) return this.#effectOfUnmapped(message.type)
+    const payload = rule.event.schema.safeParse(message.payload)
+    // Tags are shared, so what one query's mapping would have said may concern entries of any other.
+    if (!payload.success)
+      return { flush: true, reason: `the payload of ${message.type} does not fit its schema` }
+    try {
+      const names = rule.mappers.map((mapper) => mapper(payload.data as never))
+      return names.includes('everything')
+        ? { flush: true, reason: `${message.type} asks for it` }
+        : { names: (names as string[][]).flat() }
+    } catch (error) {
+      return { flush: true, reason: `a mapping of ${message.type} threw: ${String(error)}` }
+    }
+  }
+
+  #effectOfUnmapped(type: string): Effect {
+    if (this.#known.has(type)) return { names: [] }
+    // A newer version of the service raised it. Only queries that listen to that module can depend on it,
+    // so a rolling upgrade does not empty every cache with every event.
+    const listeners = this.#listenersByModule.get(moduleOf(type))
+    if (!listeners) return { names: [] }
+    return { names: [...listeners].map(dependencyOn.cache), reason: `the event ${type} is unknown here` }
+  }
+}
+
+function moduleOf(eventName: string): string {
+  return eventName.slice(0, Math.max(0, eventName.indexOf('.')))
+}

@@ -1,0 +1,42 @@
+/** An event with its place in the one order that all nodes agree on. */
+export interface JournalMessage {
+  /** 1 and up, without gaps, in the order of commit. */
+  readonly position: number
+  /** The numbering call that gave the position; two histories of one database differ in it. */
+  readonly numberingId: string
+  readonly type: string
+  readonly payload: unknown
+}
+
+export interface JournalHead {
+  /** Which history of which database this is; positions of different epochs do not compare. */
+  readonly epoch: string
+  /** 0 while nothing has been numbered. */
+  readonly head: number
+  readonly headId: string | null
+}
+
+export interface NumberingResult extends JournalHead {
+  /** How many rows this call numbered: they are `head - numbered + 1 … head`. */
+  readonly numbered: number
+}
+
+/** What one snapshot of the database shows. */
+export interface JournalPage extends JournalHead {
+  /** Committed rows without a position existed in that snapshot. */
+  readonly unnumbered: boolean
+  /** Who numbered the position asked for; null if that row is gone. */
+  readonly afterId: string | null
+  /** Ascending, of positions greater than the one asked for, at most as many as asked for. */
+  readonly messages: readonly JournalMessage[]
+}
+
+/** The protocol's side of Postgres. Every call may reject; none holds a lock when it has returned. */
+export interface Journal {
+  /** Numbers committed rows, at most `atMost`, in a short transaction of its own. */
+  number(atMost: number): Promise<NumberingResult>
+  /** Head, messages after a position, and whether any are unnumbered: one statement, one snapshot, no lock. */
+  read(after: number, atMost: number): Promise<JournalPage>
+  /** Declares the history `seen` to be over, unless somebody has done so; returns the present epoch. */
+  beginEpoch(seen: string): Promise<string>
+}

@@ -1,0 +1,73 @@
+import pg from 'pg'
+import type { Clock } from '../clock.js'
+import type { Logger } from '../observability/logger.js'
+import type { HintChannel, HintListener } from './hint-channel.js'
+
+/** Milliseconds between attempts to listen again, and between two questions whether the connection lives. */
+const retryMs = 500
+const pingIntervalMs = 2_000
+
+/**
+ * Hints without Redis: the numbering transaction itself sends `NOTIFY` with epoch and head. It must be a
+ * direct connection: behind PgBouncer's transaction mode, LISTEN hears nothing.
+ */
+export class NotifyHints implements HintChannel {
+  readonly #stop = new AbortController()
+  #client: pg.Client | undefined
+  #loop: Promise<void> | undefined
+
+  constructor(
+    private readonly databaseUrl: string,
+    private readonly channel: string,
+    private readonly clock: Clock,
+    private readonly logger: Logger,
+  ) {}
+
+  async start(listener: HintListener): Promise<void> {
+    this.#loop = this.#listen(listener)
+  }
+
+  /** The numbering call has notified already, in the transaction that gave the positions. */
+  publish(): void {}
+
+  async stop(): Promise<void> {
+    this.#stop.abort()
+    await this.#client?.end().catch(() => {})
+    await this.#loop
+  }
+
+  async #listen(listener: HintListener): Promise<void> {
+    const { signal } = this.#stop
+    while (!signal.aborted) {
+      const client = new pg.Client({
+        connectionString: this.databaseUrl,
+        application_name: 'aftercommit listener',
+        connectionTimeoutMillis: 2_000,
+        query_timeout: pingIntervalMs,
+        keepAlive: true,
+      })
+      client.on('error', (error) => this.logger.debug({ err: error }, 'the listener’s connection broke'))
+      client.on('notification', (message) => receive(message.payload ?? '', listener))
+      this.#client = client
+      try {
+        await client.connect()
+        await client.query(`listen ${client.escapeIdentifier(this.channel)}`)
+        listener.reconnected()
+        while (!signal.aborted) {
+          await this.clock.sleep(pingIntervalMs, signal)
+          if (!signal.aborted) await client.query('select 1')
+        }
+      } catch (error) {
+        if (!signal.aborted) this.logger.debug({ err: error }, 'listening for hints failed, trying again')
+      }
+      await client.end().catch(() => {})
+      await this.clock.sleep(retryMs, signal)
+    }
+  }
+}
+
+function receive(payload: string, listener: HintListener): void {
+  const match = /^([0-9a-f]{16}) ([1-9]\d{0,15})$/.exec(payload)
+  if (match) listener.hint({ epoch: match[1] as string, head: Number(match[2]), messages: [] })
+  else listener.rejected('not an epoch and a head')
+}

@@ -1,0 +1,131 @@
+import pg from 'pg'
+import type { Journal, JournalMessage, JournalPage, NumberingResult } from './journal.js'
+
+interface PageRow {
+  epoch: string
+  head: string
+  head_id: string | null
+  after_id: string | null
+  unnumbered: boolean
+  messages: [position: number, numberingId: string, type: string, payload: unknown][]
+}
+
+interface NumberingRow {
+  epoch: string
+  head: string
+  head_id: string | null
+  numbered: number
+}
+
+export interface PostgresJournalOptions {
+  readonly databaseUrl: string
+  /** Where to `NOTIFY` in the numbering transaction; absent when hints go over Redis. */
+  readonly notifyChannel?: string | undefined
+  /** Milliseconds after which a call is given up and its connection thrown away. */
+  readonly timeoutMs: number
+  readonly applicationName: string
+}
+
+/**
+ * Has connections of its own: were checks to queue behind loads, a burst of misses could starve the very
+ * check that would end it. Two of them, so that a check does not wait behind a numbering that waits for its lock.
+ */
+export class PostgresJournal implements Journal {
+  #pool: pg.Pool
+  readonly #notifyChannel: string | null
+
+  constructor(private readonly options: PostgresJournalOptions) {
+    this.#notifyChannel = options.notifyChannel ?? null
+    this.#pool = this.#openPool()
+  }
+
+  /** Every connection opened so far may lead to a server that is no longer the primary. */
+  replaceConnections(): void {
+    const old = this.#pool
+    this.#pool = this.#openPool()
+    old.end().catch(() => {})
+  }
+
+  async number(atMost: number): Promise<NumberingResult> {
+    const { rows } = await this.#pool.query<NumberingRow>({
+      name: 'aftercommit-number',
+      text: 'select epoch, head, head_id, numbered from aftercommit.number_outbox($1, $2)',
+      values: [atMost, this.#notifyChannel],
+    })
+    const row = onlyRow(rows)
+    return { epoch: row.epoch, head: Number(row.head), headId: row.head_id, numbered: row.numbered }
+  }
+
+  async read(after: number, atMost: number): Promise<JournalPage> {
+    const { rows } = await this.#pool.query<PageRow>({
+      name: 'aftercommit-read',
+      text: `
+        select aftercommit.current_epoch() as epoch, h.position as head, h.numbering_id as head_id,
+          (select numbering_id from aftercommit.outbox_message where position = $1) as after_id,
+          exists (select from aftercommit.outbox_message where position is null) as unnumbered,
+          coalesce((
+            select json_agg(json_build_array(m.position, m.numbering_id, m.type, m.payload) order by m.position)
+            from (select position, numbering_id, type, payload from aftercommit.outbox_message
+                  where position > $1 order by position limit $2) m), '[]') as messages
+        from aftercommit.journal_head h`,
+      values: [after, atMost],
+    })
+    const row = onlyRow(rows)
+    return {
+      epoch: row.epoch,
+      head: Number(row.head),
+      headId: row.head_id,
+      afterId: row.after_id,
+      unnumbered: row.unnumbered,
+      messages: row.messages.map(
+        ([position, numberingId, type, payload]): JournalMessage => ({
+          position,
+          numberingId,
+          type,
+          payload,
+        }),
+      ),
+    }
+  }
+
+  async beginEpoch(seen: string): Promise<string> {
+    const { rows } = await this.#pool.query<{ epoch: string }>(
+      'select aftercommit.begin_epoch($1) as epoch',
+      [seen],
+    )
+    return onlyRow(rows).epoch
+  }
+
+  async installation(): Promise<{ namespace: string; secret: Buffer }> {
+    const { rows } = await this.#pool.query<{ namespace: string; secret: Buffer }>(
+      'select namespace, secret from aftercommit.installation',
+    )
+    return onlyRow(rows)
+  }
+
+  async close(): Promise<void> {
+    await this.#pool.end()
+  }
+
+  #openPool(): pg.Pool {
+    const { databaseUrl, applicationName, timeoutMs } = this.options
+    const pool = new pg.Pool({
+      connectionString: databaseUrl,
+      application_name: `${applicationName} journal`,
+      max: 2,
+      connectionTimeoutMillis: timeoutMs,
+      // The pool closes a connection whose query failed, so one that went silent is not borrowed again.
+      query_timeout: timeoutMs,
+      keepAlive: true,
+    })
+    // An idle connection that breaks is replaced at the next call; without a listener it would end the process.
+    pool.on('error', () => {})
+    return pool
+  }
+}
+
+function onlyRow<Row>(rows: readonly Row[]): Row {
+  const [row] = rows
+  if (!row) throw new Error('The journal has no head row: has somebody emptied aftercommit.journal_head?')
+  return row
+}

@@ -1,0 +1,24 @@
+import { Redis } from 'ioredis'
+
+/** Longest pause in ms between two attempts to reconnect. */
+const longestRetryMs = 500
+
+/**
+ * A connection that fails at once while Redis is away: nothing in this service may wait for Redis, and what
+ * was queued meanwhile would be old news when it is delivered.
+ *
+ * @param timeoutMs milliseconds until a command, or an attempt to connect, is given up
+ */
+export function createRedis(url: string, timeoutMs: number, name: string): Redis {
+  return new Redis(url, {
+    lazyConnect: true,
+    connectionName: name,
+    connectTimeout: Math.max(timeoutMs, 1_000),
+    commandTimeout: timeoutMs,
+    enableOfflineQueue: false,
+    enableAutoPipelining: true,
+    autoResendUnfulfilledCommands: false,
+    maxRetriesPerRequest: 0,
+    retryStrategy: (attempt) => Math.min(attempt * 50, longestRetryMs),
+  })
+}

@@ -1,0 +1,87 @@
+import { Redis } from 'ioredis'
+import type { Clock } from '../clock.js'
+import type { Logger } from '../observability/logger.js'
+import type { Hint, HintCodec } from './hint.js'
+import type { HintChannel, HintListener } from './hint-channel.js'
+
+/** How often, in ms, a subscriber asks whether its connection still lives: silence looks the same either way. */
+const pingIntervalMs = 2_000
+
+/** Hints over Redis Pub/Sub, on a connection of its own, as a subscribed one cannot publish. */
+export class RedisHints implements HintChannel {
+  readonly #subscriber: Redis
+  readonly #pending = new Set<Promise<unknown>>()
+  readonly #stop = new AbortController()
+  #pings: Promise<void> | undefined
+
+  /** @param publisher shared with L2 and closed by its owner; must fail, not queue, while Redis is away */
+  constructor(
+    private readonly publisher: Redis,
+    private readonly codec: HintCodec,
+    private readonly clock: Clock,
+    private readonly logger: Logger,
+  ) {
+    this.#subscriber = publisher.duplicate({ lazyConnect: true, autoResubscribe: false })
+  }
+
+  async start(listener: HintListener): Promise<void> {
+    this.#subscriber.on('error', (error) =>
+      this.logger.debug({ err: error }, 'the subscriber’s connection broke'),
+    )
+    this.#subscriber.on('message', (_channel, text) => this.#receive(text, listener))
+    this.#subscriber.on('ready', () => {
+      // What was published while the connection was away is lost, and nothing in Redis tells how much.
+      // Asking only once the subscription stands leaves no window between the two.
+      this.#subscriber.subscribe(this.codec.channel).then(
+        () => listener.reconnected(),
+        (error: unknown) => this.logger.debug({ err: error }, 'subscribing to hints failed'),
+      )
+    })
+    this.#subscriber.connect().catch(() => {})
+    this.#pings = this.#ping()
+  }
+
+  publish(hint: Hint): void {
+    if (this.publisher.status !== 'ready') return
+    const published = this.publisher
+      .publish(this.codec.channel, this.codec.encode(hint))
+      .catch((error: unknown) => this.logger.debug({ err: error }, 'a hint was lost'))
+      .finally(() => this.#pending.delete(published))
+    this.#pending.add(published)
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort()
+    await this.#pings
+    await Promise.all(this.#pending)
+    this.#subscriber.disconnect()
+  }
+
+  #receive(text: string, listener: HintListener): void {
+    let hint: Hint | undefined
+    try {
+      hint = this.codec.decode(text)
+    } catch {
+      // Signed by us, yet not ours to read: a newer version's format.
+    }
+    if (hint) listener.hint(hint)
+    else listener.rejected('the signature does not match, or its format is not known here')
+  }
+
+  async #ping(): Promise<void> {
+    const { signal } = this.#stop
+    while (!signal.aborted) {
+      await this.clock.sleep(pingIntervalMs, signal)
+      if (signal.aborted || this.#subscriber.status !== 'ready') continue
+      const answered = await Promise.race([
+        this.#subscriber.ping().then(
+          () => true,
+          () => false,
+        ),
+        this.clock.sleep(pingIntervalMs, signal).then(() => false),
+      ])
+      // A cable that was pulled sends no FIN: without this the node would stay deaf until TCP gives up.
+      if (!answered && !signal.aborted) this.#subscriber.disconnect(true)
+    }
+  }
+}

@@ -1,0 +1,44 @@
+import type { Logger } from '../observability/logger.js'
+import type { AppliedJournal } from './applied-journal.js'
+import type { Hint } from './hint.js'
+import type { HintChannel, HintListener } from './hint-channel.js'
+import type { StalenessCheck } from './staleness-check.js'
+
+/**
+ * Applies hints that continue where this node stands; whatever else a hint may mean (a lost one before it, a
+ * new epoch, a message too large to be sent along) is found out by a check, from Postgres.
+ */
+export class Subscriber implements HintListener {
+  readonly statistics = { received: 0, rejected: 0, reconnects: 0 }
+
+  constructor(
+    private readonly channel: HintChannel,
+    private readonly applied: AppliedJournal,
+    private readonly check: StalenessCheck,
+    private readonly logger: Logger,
+  ) {}
+
+  start(): Promise<void> {
+    return this.channel.start(this)
+  }
+
+  stop(): Promise<void> {
+    return this.channel.stop()
+  }
+
+  hint(hint: Hint): void {
+    this.statistics.received++
+    const continues = hint.epoch === this.applied.epoch && this.applied.apply(hint.messages) === 'applied'
+    if (!continues || this.applied.position < hint.head) this.check.request()
+  }
+
+  rejected(reason: string): void {
+    this.statistics.rejected++
+    this.logger.warn({ reason, rejected: this.statistics.rejected }, 'a hint was rejected')
+  }
+
+  reconnected(): void {
+    this.statistics.reconnects++
+    this.check.request()
+  }
+}

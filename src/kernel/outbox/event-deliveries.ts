@@ -1,0 +1,117 @@
+import type { EntityManager } from 'typeorm'
+import type { Connections } from '../persistence/connections.js'
+
+/** One event on its way to one handler, claimed by this node. */
+export interface Delivery {
+  readonly handler: string
+  readonly position: number
+  readonly type: string
+  readonly payload: unknown
+  /** 1 for the first attempt; also the fence that a completed claim is checked by. */
+  readonly attempt: number
+}
+
+/** The state of the durable event handlers: one record for each event and handler, and a cursor for each handler. */
+export class EventDeliveries {
+  constructor(private readonly connections: Connections) {}
+
+  /**
+   * Makes the handlers known. A new handler begins with the first event that the outbox still holds after
+   * this moment's head, not with history: a clone that adds a handler does not greet every old user.
+   */
+  register(handlers: readonly string[]): Promise<void> {
+    return this.#run(async (manager) => {
+      await manager.query(
+        `insert into aftercommit.event_handler (name, position)
+         select name, h.position from unnest($1::text[]) as name, aftercommit.journal_head h
+         on conflict do nothing`,
+        [handlers],
+      )
+    })
+  }
+
+  /**
+   * Turns new events into deliveries and moves the handler's cursor, in one statement. Positions are without
+   * gaps and in commit order, so the cursor skips nothing; one node at a time does it, the others pass.
+   */
+  fanOut(handler: string, eventType: string, atMost: number): Promise<void> {
+    return this.#run(async (manager) => {
+      await manager.query(
+        `with cursor as (
+           select name, position from aftercommit.event_handler where name = $1 for update skip locked
+         ), next as (
+           select m.position, m.type from cursor c, aftercommit.outbox_message m
+           where m.position > c.position order by m.position limit $3
+         ), delivered as (
+           insert into aftercommit.event_delivery (handler, position)
+           select $1, n.position from next n where n.type = $2
+           on conflict do nothing
+         )
+         update aftercommit.event_handler h
+         set position = greatest(h.position, (select max(n.position) from next n))
+         from cursor c where h.name = c.name and exists (select from next)`,
+        [handler, eventType, atMost],
+      )
+    })
+  }
+
+  /**
+   * Claims due deliveries and counts the attempt at once, committed: an event that kills the process runs out
+   * of attempts like one that throws. A claim that is not completed within `claimMs` is anybody's again.
+   */
+  claim(handler: string, atMost: number, claimMs: number): Promise<Delivery[]> {
+    return this.#run(async (manager) => {
+      const rows: { position: string; attempts: number; type: string; payload: unknown }[] = (
+        await manager.query(
+          `update aftercommit.event_delivery d
+           set attempts = d.attempts + 1, next_attempt_at = clock_timestamp() + make_interval(secs => $3::float8 / 1000)
+           from (
+             select position from aftercommit.event_delivery
+             where handler = $1 and state = 'pending' and next_attempt_at <= clock_timestamp()
+             order by position limit $2 for update skip locked
+           ) due
+           join aftercommit.outbox_message m on m.position = due.position
+           where d.handler = $1 and d.position = due.position
+           returning d.position, d.attempts, m.type, m.payload`,
+          [handler, atMost, claimMs],
+        )
+      )[0]
+      return rows
+        .map((row) => ({ ...row, handler, position: Number(row.position), attempt: row.attempts }))
+        .sort((a, b) => a.position - b.position)
+    })
+  }
+
+  /**
+   * Marks a delivery as done, in the handler's own transaction.
+   *
+   * @returns false if the claim has passed to somebody else meanwhile: the transaction must roll back
+   */
+  async complete(manager: EntityManager, delivery: Delivery): Promise<boolean> {
+    const [, affected] = await manager.query(
+      `update aftercommit.event_delivery set state = 'done', finished_at = clock_timestamp(), last_error = null
+       where handler = $1 and position = $2 and attempts = $3 and state = 'pending'`,
+      [delivery.handler, delivery.position, delivery.attempt],
+    )
+    return affected === 1
+  }
+
+  /** Records a failed attempt: due again in `retryMs`, or a dead letter if that is undefined. */
+  fail(delivery: Delivery, error: string, retryMs: number | undefined): Promise<void> {
+    return this.#run(async (manager) => {
+      await manager.query(
+        `update aftercommit.event_delivery
+         set last_error = left($4, 2000),
+             state = case when $5::float8 is null then 'dead' else 'pending' end,
+             finished_at = case when $5::float8 is null then clock_timestamp() end,
+             next_attempt_at = clock_timestamp() + make_interval(secs => coalesce($5::float8, 0) / 1000)
+         where handler = $1 and position = $2 and attempts = $3 and state = 'pending'`,
+        [delivery.handler, delivery.position, delivery.attempt, error, retryMs ?? null],
+      )
+    })
+  }
+
+  #run<Result>(work: (manager: EntityManager) => Promise<Result>): Promise<Result> {
+    return this.connections.borrow((runner) => work(runner.manager))
+  }
+}

@@ -1,0 +1,110 @@
+import type { Clock } from '../clock.js'
+import type { Registered } from '../cqrs/handler-registry.js'
+import type { EventHandler, EventHandlerDeclaration } from '../cqrs/handlers.js'
+import type { DomainEventClass } from '../domain/domain-event.js'
+import type { Logger } from '../observability/logger.js'
+import { requireScope } from '../persistence/transaction-scope.js'
+import type { UnitOfWork } from '../persistence/unit-of-work.js'
+import type { Dispatcher } from './dispatcher.js'
+import type { Delivery, EventDeliveries } from './event-deliveries.js'
+
+/** Events turned into deliveries, and deliveries claimed, at a time. */
+const fanOutSize = 1_000
+const claimSize = 10
+
+/** Attempts before a delivery is a dead letter; between them, ms that double from the first to the longest. */
+const maximumAttempts = 10
+const firstRetryMs = 250
+const longestRetryMs = 60_000
+
+/** How long, in ms, a claim holds: longer than any handler should take. */
+const claimMs = 60_000
+
+/** Without a wake, how often in ms a handler looks for retries that have come due and events of other nodes. */
+const pollMs = 1_000
+
+class ClaimLostError extends Error {}
+
+/**
+ * Runs one event handler on this node. Each handler has a loop of its own, so that a slow or failing one holds
+ * up no other, and none of them a position.
+ */
+export class EventHandlerRunner {
+  readonly #stop = new AbortController()
+  #wake = new AbortController()
+  #loop: Promise<void> | undefined
+
+  constructor(
+    private readonly registered: Registered<EventHandlerDeclaration>,
+    private readonly deliveries: EventDeliveries,
+    private readonly unitOfWork: UnitOfWork,
+    private readonly dispatcher: Dispatcher,
+    private readonly clock: Clock,
+    private readonly logger: Logger,
+  ) {}
+
+  start(): void {
+    this.#loop = this.#run()
+  }
+
+  /** There are new events: look now. */
+  wake(): void {
+    this.#wake.abort()
+  }
+
+  /** Lets the delivery under way end, and leaves the rest to other nodes. */
+  async stop(): Promise<void> {
+    this.#stop.abort()
+    this.#wake.abort()
+    await this.#loop
+  }
+
+  async #run(): Promise<void> {
+    const { name, event } = this.registered.declaration
+    while (!this.#stop.signal.aborted) {
+      this.#wake = new AbortController()
+      let claimed = 0
+      try {
+        await this.deliveries.fanOut(name, event.eventName, fanOutSize)
+        const batch = await this.deliveries.claim(name, claimSize, claimMs)
+        claimed = batch.length
+        for (const delivery of batch) await this.#deliver(delivery)
+      } catch (error) {
+        this.logger.warn({ err: error, handler: name }, 'the event handler’s deliveries cannot be reached')
+      }
+      if (claimed < claimSize && !this.#stop.signal.aborted) {
+        // Resolves at once if a wake came while the loop was busy.
+        await this.clock.sleep(pollMs * (0.75 + Math.random() / 2), this.#wake.signal)
+      }
+    }
+  }
+
+  async #deliver(delivery: Delivery): Promise<void> {
+    const handler = this.registered.handler as EventHandler<DomainEventClass>
+    try {
+      const payload = this.registered.declaration.event.schema.parse(delivery.payload)
+      const { hasEvents } = await this.unitOfWork.run(async () => {
+        await handler.handle(payload, { position: delivery.position, attempt: delivery.attempt })
+        if (!(await this.deliveries.complete(requireScope().manager, delivery))) throw new ClaimLostError()
+      })
+      if (hasEvents) await this.dispatcher.dispatch()
+    } catch (error) {
+      if (error instanceof ClaimLostError) return
+      await this.#fail(delivery, error)
+    }
+  }
+
+  async #fail(delivery: Delivery, error: unknown): Promise<void> {
+    const last = delivery.attempt >= maximumAttempts
+    const retryMs = Math.min(longestRetryMs, firstRetryMs * 2 ** (delivery.attempt - 1))
+    const context = {
+      err: error,
+      handler: delivery.handler,
+      position: delivery.position,
+      attempt: delivery.attempt,
+    }
+    if (last) this.logger.error(context, 'an event became a dead letter')
+    else this.logger.warn({ ...context, retryMs }, 'an event handler failed and will be tried again')
+    await this.deliveries.fail(delivery, String(error), last ? undefined : retryMs)
+  }
+}

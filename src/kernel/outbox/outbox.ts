@@ -1,0 +1,19 @@
+import type { InvalidationWriter } from '../cache/cache-invalidated.js'
+import type { DomainEvent } from '../domain/domain-event.js'
+import { currentScope, requireScope } from '../persistence/transaction-scope.js'
+import type { UnitOfWork } from '../persistence/unit-of-work.js'
+import type { Dispatcher } from './dispatcher.js'
+
+/** The way into the outbox for events that no aggregate raised. */
+export class Outbox implements InvalidationWriter {
+  constructor(
+    private readonly unitOfWork: UnitOfWork,
+    private readonly dispatcher: Dispatcher,
+  ) {}
+
+  async write(events: readonly DomainEvent[]): Promise<void> {
+    if (currentScope()) return requireScope().writeEvents(events)
+    await this.unitOfWork.run(() => requireScope().writeEvents(events))
+    await this.dispatcher.dispatch()
+  }
+}

@@ -1,0 +1,167 @@
+import type { EntityMetadata, ObjectLiteral } from 'typeorm'
+import type { AggregateRoot } from '../domain/aggregate-root.js'
+import { UnitOfWorkError } from './persistence-errors.js'
+
+export type Columns = Readonly<Record<string, unknown>>
+
+/** What the unit of work knows of one aggregate. */
+interface Tracked {
+  readonly metadata: EntityMetadata
+  /** The row as this transaction last read or wrote it. */
+  stored: Columns
+  /** How many of the aggregate's events are in the outbox. */
+  written: number
+}
+
+/** An aggregate as it was when a savepoint began. */
+interface Remembered {
+  readonly tracked: Tracked
+  readonly columns: Columns
+  readonly eventCount: number
+}
+
+export type Savepoint = ReadonlyMap<AggregateRoot, Remembered>
+
+/**
+ * Every aggregate that a transaction has loaded or saved, each row once: two copies of one row would both be
+ * valid to save, and the second would undo the first.
+ */
+export class TrackedAggregates {
+  #tracked = new Map<AggregateRoot, Tracked>()
+  #byId = new Map<string, AggregateRoot>()
+  /** How aggregates looked that were added after a savepoint began, to undo what happened since. */
+  readonly #added = new Map<AggregateRoot, { columns: Columns; eventCount: number }>()
+
+  find<Aggregate extends AggregateRoot>(metadata: EntityMetadata, id: unknown): Aggregate | undefined {
+    return this.#byId.get(`${metadata.name}:${id}`) as Aggregate | undefined
+  }
+
+  /** Tracks a loaded aggregate, or returns the one that is already tracked for its row. */
+  load<Aggregate extends AggregateRoot>(metadata: EntityMetadata, loaded: Aggregate): Aggregate {
+    const known = this.find<Aggregate>(metadata, idOf(metadata, loaded))
+    if (known) return known
+    this.#track(metadata, loaded, columnsOf(metadata, loaded))
+    return loaded
+  }
+
+  add(metadata: EntityMetadata, aggregate: AggregateRoot): void {
+    if (this.#tracked.has(aggregate))
+      throw new UnitOfWorkError(`${metadata.name} has been added or loaded before`)
+    this.#added.set(aggregate, {
+      columns: columnsOf(metadata, aggregate),
+      eventCount: aggregate.uncommittedEvents.length,
+    })
+    this.#track(metadata, aggregate, {})
+  }
+
+  /** @throws UnitOfWorkError if the aggregate is not part of this transaction, or no longer is */
+  get(aggregate: AggregateRoot): Tracked {
+    const tracked = this.#tracked.get(aggregate)
+    if (!tracked) {
+      throw new UnitOfWorkError(
+        `${aggregate.constructor.name} is not part of this unit of work: load it here, or add it (a savepoint ` +
+          'that rolled back forgets what it loaded)',
+      )
+    }
+    return tracked
+  }
+
+  written(aggregate: AggregateRoot): void {
+    const tracked = this.get(aggregate)
+    tracked.stored = columnsOf(tracked.metadata, aggregate)
+    tracked.written = aggregate.uncommittedEvents.length
+  }
+
+  /** After a DELETE: the row can be loaded or added again as another object. */
+  removed(aggregate: AggregateRoot): void {
+    const { metadata } = this.get(aggregate)
+    this.written(aggregate)
+    this.#byId.delete(`${metadata.name}:${idOf(metadata, aggregate)}`)
+  }
+
+  savepoint(): Savepoint {
+    return new Map(
+      [...this.#tracked].map(([aggregate, tracked]) => [
+        aggregate,
+        {
+          tracked: { ...tracked },
+          columns: columnsOf(tracked.metadata, aggregate),
+          eventCount: aggregate.uncommittedEvents.length,
+        },
+      ]),
+    )
+  }
+
+  /**
+   * Takes every aggregate back to where it was when the savepoint began, events included: its row and its
+   * outbox rows are gone, and a retry raises the same events again.
+   */
+  rollbackTo(savepoint: Savepoint): void {
+    for (const [aggregate, tracked] of this.#tracked) {
+      const before = savepoint.get(aggregate)
+      if (before) {
+        restore(tracked.metadata, aggregate, before.columns, before.eventCount)
+        continue
+      }
+      const asAdded = this.#added.get(aggregate)
+      if (asAdded) restore(tracked.metadata, aggregate, asAdded.columns, asAdded.eventCount)
+      this.#added.delete(aggregate)
+    }
+    this.#tracked = new Map([...savepoint].map(([aggregate, { tracked }]) => [aggregate, { ...tracked }]))
+    this.#byId = new Map(
+      [...this.#tracked].map(([aggregate, { metadata }]) => [
+        `${metadata.name}:${idOf(metadata, aggregate)}`,
+        aggregate,
+      ]),
+    )
+  }
+
+  /** @throws UnitOfWorkError while an aggregate holds an event that is not in the outbox */
+  refuseUnwrittenEvents(): void {
+    for (const [aggregate, { written }] of this.#tracked) {
+      const unwritten = aggregate.uncommittedEvents.slice(written)
+      if (unwritten.length > 0) {
+        throw new UnitOfWorkError(
+          `${aggregate.constructor.name} raised ${unwritten.map((event) => event.constructor.name).join(', ')} ` +
+            'and was not saved afterwards: the transaction is rolled back rather than the event lost',
+        )
+      }
+    }
+  }
+
+  /** After the outermost COMMIT only: a savepoint that is released can still be rolled back with the rest. */
+  committed(): void {
+    for (const aggregate of this.#tracked.keys()) aggregate.forgetEventsAfter(0)
+  }
+
+  #track(metadata: EntityMetadata, aggregate: AggregateRoot, stored: Columns): void {
+    this.#tracked.set(aggregate, { metadata, stored, written: 0 })
+    this.#byId.set(`${metadata.name}:${idOf(metadata, aggregate)}`, aggregate)
+  }
+}
+
+function idOf(metadata: EntityMetadata, aggregate: AggregateRoot): string {
+  return metadata.primaryColumns.map((column) => String(column.getEntityValue(aggregate))).join('/')
+}
+
+/** A copy: a later change inside a json column must show as a difference. */
+export function columnsOf(metadata: EntityMetadata, aggregate: AggregateRoot): Columns {
+  return Object.fromEntries(
+    metadata.columns.map((column) => [
+      column.propertyName,
+      structuredClone(column.getEntityValue(aggregate as ObjectLiteral)),
+    ]),
+  )
+}
+
+function restore(
+  metadata: EntityMetadata,
+  aggregate: AggregateRoot,
+  columns: Columns,
+  eventCount: number,
+): void {
+  for (const column of metadata.columns) {
+    column.setEntityValue(aggregate as ObjectLiteral, structuredClone(columns[column.propertyName]))
+  }
+  aggregate.forgetEventsAfter(eventCount)
+}

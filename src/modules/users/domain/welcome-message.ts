@@ -1,0 +1,25 @@
+import { Column, Entity, PrimaryColumn } from 'typeorm'
+import { AggregateRoot, domainEvent, z } from '../../../kernel/domain/index.js'
+
+export class WelcomeMessageWritten extends domainEvent(
+  'users.welcome-message-written',
+  z.object({ userId: z.uuid() }),
+) {}
+
+/** Stands for what a service does about a new user: one row for each, however often the event is delivered. */
+@Entity('welcome_message')
+export class WelcomeMessage extends AggregateRoot {
+  @PrimaryColumn('uuid', { name: 'user_id' })
+  userId!: string
+
+  @Column('text')
+  text!: string
+
+  static write(userId: string, name: string): WelcomeMessage {
+    const message = new WelcomeMessage()
+    message.userId = userId
+    message.text = `Welcome, ${name}!`
+    message.raise(new WelcomeMessageWritten({ userId }))
+    return message
+  }
+}

@@ -1,0 +1,101 @@
+import type { FastifyPluginAsync } from 'fastify'
+import type { ZodTypeProvider } from 'fastify-type-provider-zod'
+import { z } from 'zod'
+import { DomainError } from '../../../kernel/domain/index.js'
+import { preconditionOf, refusePrecondition, sendRepresentation } from '../../../kernel/http/entity-tag.js'
+import type { RouteSurroundings } from '../../../kernel/http/route-surroundings.js'
+import { ChangeUser } from '../commands/change-user.js'
+import { DeleteUser } from '../commands/delete-user.js'
+import { RegisterUser } from '../commands/register-user.js'
+import { SetPermissions } from '../commands/set-permissions.js'
+import { GetUser } from '../queries/get-user.js'
+import { Email, Permissions, UserId, UserName, UserView } from '../user-view.js'
+
+const tags = ['users']
+const params = z.strictObject({ id: UserId })
+
+export function userRoutes({ commandBus, queryBus }: RouteSurroundings): FastifyPluginAsync {
+  return async (fastify) => {
+    const app = fastify.withTypeProvider<ZodTypeProvider>()
+
+    app.post(
+      '/users',
+      {
+        schema: {
+          tags,
+          summary: 'Register a user',
+          body: z.strictObject({ email: Email, name: UserName }),
+          response: { 201: UserView },
+        },
+      },
+      async (request, reply) => {
+        refusePrecondition(request)
+        const user = await commandBus.execute(new RegisterUser(request.body), request.consistency)
+        return sendRepresentation(request, reply.code(201).header('Location', `/users/${user.id}`), user)
+      },
+    )
+
+    app.get(
+      '/users/:id',
+      { schema: { tags, summary: 'One user', params, response: { 200: UserView } } },
+      async (request, reply) => {
+        const { id } = request.params
+        const user = await queryBus.execute(new GetUser({ userId: id }), request.consistency)
+        if (!user) throw new DomainError('not-found', 'user-not-found', `There is no user ${id}`)
+        return sendRepresentation(request, reply, user)
+      },
+    )
+
+    app.patch(
+      '/users/:id',
+      {
+        schema: {
+          tags,
+          summary: 'Change name or email',
+          params,
+          body: z.strictObject({ name: UserName.optional(), email: Email.optional() }),
+          response: { 200: UserView },
+        },
+      },
+      async (request, reply) => {
+        const command = new ChangeUser({
+          userId: request.params.id,
+          ...request.body,
+          precondition: preconditionOf(request),
+        })
+        return sendRepresentation(request, reply, await commandBus.execute(command, request.consistency))
+      },
+    )
+
+    app.put(
+      '/users/:id/permissions',
+      {
+        schema: {
+          tags,
+          summary: 'Replace the permissions',
+          params,
+          body: z.strictObject({ permissions: Permissions }),
+          response: { 200: UserView },
+        },
+      },
+      async (request, reply) => {
+        const command = new SetPermissions({
+          userId: request.params.id,
+          permissions: request.body.permissions,
+          precondition: preconditionOf(request),
+        })
+        return sendRepresentation(request, reply, await commandBus.execute(command, request.consistency))
+      },
+    )
+
+    app.delete(
+      '/users/:id',
+      { schema: { tags, summary: 'Delete a user', params, response: { 204: z.void() } } },
+      async (request, reply) => {
+        const command = new DeleteUser({ userId: request.params.id, precondition: preconditionOf(request) })
+        await commandBus.execute(command, request.consistency)
+        return reply.code(204).send()
+      },
+    )
+  }
+}

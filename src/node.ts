@@ -1,0 +1,172 @@
+import type { FastifyInstance } from 'fastify'
+import { createDataSource } from '../ormconfig.js'
+import type { Config } from './config.js'
+import { createParts, modules, type NodeParts } from './container.js'
+import type { ServiceModule } from './kernel/cqrs/module.js'
+import type { Health } from './kernel/http/health.js'
+import { createServer } from './kernel/http/server.js'
+import type { Logger } from './kernel/observability/logger.js'
+import { migrate } from './kernel/persistence/migrate.js'
+import { isConnectionFailure } from './kernel/persistence/persistence-errors.js'
+
+type Phase = 'starting' | 'serving' | 'stopping'
+
+/** Milliseconds between two attempts to reach Postgres, or to find the schema migrated, at start. */
+const retryMs = 500
+
+/** Milliseconds that one statement of a migration may take. */
+const migrationTimeoutMs = 3_600_000
+
+/** One node: everything that `container.ts` wires, started in the order that the promises need, and stopped in reverse. */
+export class Node {
+  readonly parts: NodeParts
+  #server: FastifyInstance | undefined
+  #phase: Phase = 'starting'
+  #migrated = false
+  readonly #stop = new AbortController()
+
+  constructor(
+    private readonly config: Config,
+    private readonly logger: Logger,
+    private readonly offered: readonly ServiceModule[] = modules,
+  ) {
+    this.parts = createParts(config, logger, offered)
+  }
+
+  /** Where the node listens; undefined before `start`. */
+  get url(): string | undefined {
+    const address = this.#server?.server.address()
+    return typeof address === 'object' && address ? `http://${this.config.HOST}:${address.port}` : undefined
+  }
+
+  /**
+   * Listens at once, so that liveness and readiness can be asked for, and serves once migrations have run and
+   * a first check has succeeded. Waits for Postgres as long as it takes; never for Redis.
+   *
+   * @throws if the port is taken, or a migration fails
+   */
+  async start(): Promise<void> {
+    await this.#listen()
+    await this.#reachPostgres()
+    if (this.#stop.signal.aborted) return
+    const { installation, journal, redis, check, subscriber, deliveries, eventHandlers, retention } =
+      this.parts
+    installation.learn(await journal.installation())
+    redis?.connect().catch(() => {})
+    await check.start()
+    await subscriber.start()
+    await deliveries.register([...this.parts.handlers.events.keys()])
+    for (const runner of eventHandlers) runner.start()
+    retention.start()
+    this.#phase = 'serving'
+    this.logger.info({ url: this.url, position: this.parts.applied.position }, 'ready')
+  }
+
+  /**
+   * Takes no new requests, answers those under way, dispatches what they have committed, and closes. Each
+   * step needs what the later ones close.
+   */
+  async stop(): Promise<void> {
+    const started = this.#phase === 'serving'
+    this.#phase = 'stopping'
+    this.#stop.abort()
+    const { eventHandlers, retention, dispatcher, check, subscriber, redis, journal, dataSource } = this.parts
+    await this.#server?.close()
+    if (started) {
+      await Promise.all([retention.stop(), ...eventHandlers.map((runner) => runner.stop())])
+      await dispatcher.stop()
+      await check.stop()
+      await subscriber.stop()
+    }
+    redis?.disconnect()
+    await journal.close()
+    if (dataSource.isInitialized) await dataSource.destroy()
+    this.logger.info('stopped')
+  }
+
+  report(): Health {
+    const { applied, lease, redis } = this.parts
+    const inStep = lease.holds()
+    const status =
+      this.#phase === 'starting'
+        ? 'starting'
+        : this.#phase === 'stopping'
+          ? 'stopping'
+          : inStep
+            ? 'ready'
+            : 'out-of-step'
+    return {
+      status,
+      node: this.config.NODE_NAME,
+      checks: {
+        // A lease is proof that Postgres has answered within the bound.
+        postgres: { status: inStep ? 'up' : 'down' },
+        redis: { status: redis ? (redis.status === 'ready' ? 'up' : 'down') : 'off' },
+        migrations: { status: this.#migrated ? 'done' : 'pending' },
+        journal: {
+          status: inStep ? 'in-step' : 'out-of-step',
+          epoch: applied.epoch,
+          applied: applied.position,
+          leaseMs: Math.round(lease.remaining()),
+        },
+      },
+    }
+  }
+
+  async #listen(): Promise<void> {
+    const { commandBus, queryBus, check, applied, faults } = this.parts
+    this.#server = await createServer({
+      logger: this.logger,
+      modules: this.offered,
+      surroundings: { commandBus, queryBus },
+      consistency: {
+        check,
+        applied,
+        tierHeader: faults.active,
+        isServing: () => this.#phase === 'serving',
+      },
+      health: this,
+    })
+    await this.#server.listen({ host: this.config.HOST, port: this.config.PORT })
+    this.logger.info({ url: this.url }, 'listening')
+  }
+
+  async #reachPostgres(): Promise<void> {
+    const { dataSource } = this.parts
+    const { signal } = this.#stop
+    for (let attempt = 1; !signal.aborted; attempt++) {
+      try {
+        if (!dataSource.isInitialized) await dataSource.initialize()
+        if (this.config.RUN_MIGRATIONS) {
+          await this.#migrate()
+          this.#migrated = true
+        } else this.#migrated = !(await dataSource.showMigrations())
+        if (this.#migrated) return
+        this.logger.warn('migrations are pending and RUN_MIGRATIONS is false: waiting for them')
+      } catch (error) {
+        if (!isConnectionFailure(error)) throw error
+        if (attempt % 10 === 1)
+          this.logger.warn({ err: error }, 'Postgres cannot be reached yet, trying again')
+      }
+      await this.parts.surroundings.clock.sleep(retryMs, signal)
+    }
+  }
+
+  /** On connections of their own: a migration may take longer than a request ever should. */
+  async #migrate(): Promise<void> {
+    const databaseUrl = this.config.DATABASE_URL
+    const dataSource = createDataSource({
+      databaseUrl,
+      applicationName: `${this.config.NODE_NAME} migrate`,
+      poolSize: 2,
+      timeoutMs: migrationTimeoutMs,
+    })
+    await dataSource.initialize()
+    try {
+      const applied = await migrate(dataSource, databaseUrl)
+      if (applied.length > 0) this.logger.info({ applied }, 'migrations applied')
+    } finally {
+      await dataSource.destroy()
+    }
+  }
+}
