@@ -9,19 +9,21 @@ export class Kernel1700000000000 implements MigrationInterface {
   name = 'Kernel1700000000000'
 
   async up(queryRunner: QueryRunner): Promise<void> {
-    await queryRunner.query(`create schema aftercommit`)
+    // Not plain `aftercommit`: with a role of that name, "$user" in the search path would lead every other table
+    // into this schema from the second migration on.
+    await queryRunner.query(`create schema aftercommit_kernel`)
 
     await queryRunner.query(`
-      create table aftercommit.installation (
+      create table aftercommit_kernel.installation (
         only_row  boolean primary key default true check (only_row),
         namespace uuid  not null default gen_random_uuid(),
         secret    bytea not null default sha256(
           uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()))
       )`)
-    await queryRunner.query(`insert into aftercommit.installation default values`)
+    await queryRunner.query(`insert into aftercommit_kernel.installation default values`)
 
     await queryRunner.query(`
-      create table aftercommit.outbox_message (
+      create table aftercommit_kernel.outbox_message (
         id           bigint generated always as identity primary key,
         position     bigint unique,
         numbering_id uuid,
@@ -32,13 +34,13 @@ export class Kernel1700000000000 implements MigrationInterface {
         check ((position is null) = (numbering_id is null))
       ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02)`)
     await queryRunner.query(
-      `create index outbox_unnumbered on aftercommit.outbox_message (id) where position is null`,
+      `create index outbox_unnumbered on aftercommit_kernel.outbox_message (id) where position is null`,
     )
 
     // A value that a crash may still take back must not be seen by a load: with synchronous_commit off a
     // transaction is visible before it is durable.
     await queryRunner.query(`
-      create function aftercommit.refuse_asynchronous_commit() returns trigger language plpgsql as $$
+      create function aftercommit_kernel.refuse_asynchronous_commit() returns trigger language plpgsql as $$
       begin
         if current_setting('synchronous_commit') = 'off' then
           raise exception 'aftercommit: events cannot be written with synchronous_commit = off'
@@ -47,31 +49,31 @@ export class Kernel1700000000000 implements MigrationInterface {
         return null;
       end $$`)
     await queryRunner.query(`
-      create trigger refuse_asynchronous_commit before insert on aftercommit.outbox_message
-      for each statement execute function aftercommit.refuse_asynchronous_commit()`)
+      create trigger refuse_asynchronous_commit before insert on aftercommit_kernel.outbox_message
+      for each statement execute function aftercommit_kernel.refuse_asynchronous_commit()`)
 
     await queryRunner.query(`
-      create table aftercommit.journal_head (
+      create table aftercommit_kernel.journal_head (
         only_row     boolean primary key default true check (only_row),
         position     bigint not null default 0,
         numbering_id uuid,
         branch       uuid not null default gen_random_uuid()
       ) with (fillfactor = 10)`)
-    await queryRunner.query(`insert into aftercommit.journal_head default values`)
+    await queryRunner.query(`insert into aftercommit_kernel.journal_head default values`)
 
     // Fails on a standby (pg_current_wal_lsn), which must never answer a check.
     await queryRunner.query(`
-      create function aftercommit.current_epoch() returns text language sql stable as $$
+      create function aftercommit_kernel.current_epoch() returns text language sql stable as $$
         select left(encode(sha256(convert_to(concat_ws(':',
             (select system_identifier from pg_control_system()),
             left(pg_walfile_name(pg_current_wal_lsn()), 8),
-            (select namespace from aftercommit.installation),
+            (select namespace from aftercommit_kernel.installation),
             branch), 'UTF8')), 'hex'), 16)
-        from aftercommit.journal_head
+        from aftercommit_kernel.journal_head
       $$`)
 
     await queryRunner.query(`
-      create function aftercommit.number_outbox(at_most integer, notify_channel text default null)
+      create function aftercommit_kernel.number_outbox(at_most integer, notify_channel text default null)
       returns table (head bigint, head_id uuid, numbered integer, epoch text)
       language plpgsql volatile as $$
       declare
@@ -90,51 +92,51 @@ export class Kernel1700000000000 implements MigrationInterface {
         if current_setting('synchronous_commit') in ('off', 'local') then
           perform set_config('synchronous_commit', 'on', true);
         end if;
-        perform pg_advisory_xact_lock(hashtextextended('aftercommit.number_outbox', 0));
+        perform pg_advisory_xact_lock(hashtextextended('aftercommit_kernel.number_outbox', 0));
 
         -- A new statement, hence a new snapshot: it sees what the previous holder of the lock numbered.
-        select h.position into strict base from aftercommit.journal_head h;
+        select h.position into strict base from aftercommit_kernel.journal_head h;
         with unnumbered as (
           select m.id, row_number() over (order by m.id) as n
-          from (select o.id from aftercommit.outbox_message o
+          from (select o.id from aftercommit_kernel.outbox_message o
                 where o.position is null order by o.id limit at_most) m
         )
-        update aftercommit.outbox_message o
+        update aftercommit_kernel.outbox_message o
         set position = base + u.n, numbering_id = call_id, numbered_at = clock_timestamp()
         from unnumbered u where o.id = u.id;
         get diagnostics numbered = row_count;
 
         if numbered > 0 then
-          update aftercommit.journal_head h set position = base + numbered, numbering_id = call_id;
+          update aftercommit_kernel.journal_head h set position = base + numbered, numbering_id = call_id;
           if notify_channel is not null then
-            perform pg_notify(notify_channel, aftercommit.current_epoch() || ' ' || (base + numbered));
+            perform pg_notify(notify_channel, aftercommit_kernel.current_epoch() || ' ' || (base + numbered));
           end if;
         end if;
-        return query select h.position, h.numbering_id, number_outbox.numbered, aftercommit.current_epoch()
-                     from aftercommit.journal_head h;
+        return query select h.position, h.numbering_id, number_outbox.numbered, aftercommit_kernel.current_epoch()
+                     from aftercommit_kernel.journal_head h;
       end $$`)
 
     // Two histories share a timeline only if a dump was restored into the same server. Whoever notices
     // first starts a new branch; the others find the epoch changed and do nothing.
     await queryRunner.query(`
-      create function aftercommit.begin_epoch(seen text) returns text language plpgsql volatile as $$
+      create function aftercommit_kernel.begin_epoch(seen text) returns text language plpgsql volatile as $$
       begin
-        perform pg_advisory_xact_lock(hashtextextended('aftercommit.number_outbox', 0));
-        if aftercommit.current_epoch() = seen then
-          update aftercommit.journal_head set branch = gen_random_uuid();
+        perform pg_advisory_xact_lock(hashtextextended('aftercommit_kernel.number_outbox', 0));
+        if aftercommit_kernel.current_epoch() = seen then
+          update aftercommit_kernel.journal_head set branch = gen_random_uuid();
         end if;
-        return aftercommit.current_epoch();
+        return aftercommit_kernel.current_epoch();
       end $$`)
 
     await queryRunner.query(`
-      create table aftercommit.event_handler (
+      create table aftercommit_kernel.event_handler (
         name     text primary key,
         position bigint not null
       )`)
     await queryRunner.query(`
-      create table aftercommit.event_delivery (
-        handler         text   not null references aftercommit.event_handler (name) on delete cascade,
-        position        bigint not null references aftercommit.outbox_message (position),
+      create table aftercommit_kernel.event_delivery (
+        handler         text   not null references aftercommit_kernel.event_handler (name) on delete cascade,
+        position        bigint not null references aftercommit_kernel.outbox_message (position),
         state           text   not null default 'pending' check (state in ('pending', 'done', 'dead')),
         attempts        integer not null default 0,
         next_attempt_at timestamptz not null default clock_timestamp(),
@@ -143,12 +145,14 @@ export class Kernel1700000000000 implements MigrationInterface {
         primary key (handler, position)
       ) with (fillfactor = 70)`)
     await queryRunner.query(`
-      create index event_delivery_due on aftercommit.event_delivery (handler, next_attempt_at)
+      create index event_delivery_due on aftercommit_kernel.event_delivery (handler, next_attempt_at)
       where state = 'pending'`)
-    await queryRunner.query(`create index event_delivery_position on aftercommit.event_delivery (position)`)
+    await queryRunner.query(
+      `create index event_delivery_position on aftercommit_kernel.event_delivery (position)`,
+    )
   }
 
   async down(queryRunner: QueryRunner): Promise<void> {
-    await queryRunner.query(`drop schema aftercommit cascade`)
+    await queryRunner.query(`drop schema aftercommit_kernel cascade`)
   }
 }

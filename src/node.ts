@@ -14,6 +14,9 @@ type Phase = 'starting' | 'serving' | 'stopping'
 /** Milliseconds between two attempts to reach Postgres, or to find the schema migrated, at start. */
 const retryMs = 500
 
+/** While stopping, milliseconds between two looks for connections that have become idle. */
+const closeIdleMs = 20
+
 /** Milliseconds that one statement of a migration may take. */
 const migrationTimeoutMs = 3_600_000
 
@@ -71,7 +74,7 @@ export class Node {
     this.#phase = 'stopping'
     this.#stop.abort()
     const { eventHandlers, retention, dispatcher, check, subscriber, redis, journal, dataSource } = this.parts
-    await this.#server?.close()
+    await this.#closeServer()
     if (started) {
       await Promise.all([retention.stop(), ...eventHandlers.map((runner) => runner.stop())])
       await dispatcher.stop()
@@ -129,6 +132,14 @@ export class Node {
     })
     await this.#server.listen({ host: this.config.HOST, port: this.config.PORT })
     this.logger.info({ url: this.url }, 'listening')
+  }
+
+  /** Answers what is under way. A connection kept alive for a next request that will not come is closed. */
+  async #closeServer(): Promise<void> {
+    const server = this.#server
+    if (!server) return
+    const timer = setInterval(() => server.server.closeIdleConnections(), closeIdleMs)
+    await server.close().finally(() => clearInterval(timer))
   }
 
   async #reachPostgres(): Promise<void> {

@@ -227,7 +227,7 @@ export class HybridCache {
   async #fly(key: string, factory: Factory<unknown>, options: ReadOptions<unknown>): Promise<Landing> {
     const copy = await this.#copyFromShared(key)
     if (copy) return { entry: copy, source: 'l2' }
-    return { entry: await this.#load(key, factory, options), source: 'miss' }
+    return { entry: await this.#loadAndStore(key, factory, options), source: 'miss' }
   }
 
   async #copyFromShared(key: string): Promise<CacheEntry | undefined> {
@@ -258,8 +258,18 @@ export class HybridCache {
     scope.add((options.tags ?? []).map(dependencyOn.tag))
     scope.add((options.tagsOf?.(value) ?? []).map(dependencyOn.tag))
     const entry = this.#entry(key, value, stamp, [...scope.names])
-    await faults.at('before-store')
-    if (this.#options.cacheAbsent || (value !== null && value !== undefined)) this.#store(key, entry)
+    return entry
+  }
+
+  async #loadAndStore(
+    key: string,
+    factory: Factory<unknown>,
+    options: ReadOptions<unknown>,
+  ): Promise<CacheEntry> {
+    const entry = await this.#load(key, factory, options)
+    await this.around.faults.at('before-store')
+    if (this.#options.cacheAbsent || (entry.value !== null && entry.value !== undefined))
+      this.#store(key, entry)
     return entry
   }
 
@@ -292,7 +302,7 @@ export class HybridCache {
   /** Without a lease nobody can say what this node has missed, so every caller reads the database for itself. */
   async #bypass<Value>(key: string, factory: Factory<Value>, options: ReadOptions<Value>): Promise<Value> {
     this.statistics.bypasses++
-    const entry = await this.#load(key, factory as Factory<unknown>, options as ReadOptions<unknown>)
+    const entry = await this.#loadAndStore(key, factory as Factory<unknown>, options as ReadOptions<unknown>)
     return this.#answer(entry, 'bypass', options.consistency) as Value
   }
 
@@ -303,7 +313,10 @@ export class HybridCache {
   ): Promise<Value> {
     const { applied, shared, lease } = this.around
     const { consistency } = options
-    if (consistency?.onlyTier === 'database') return this.#bypass(key, factory, options)
+    if (consistency?.onlyTier === 'database') {
+      const loaded = await this.#load(key, factory as Factory<unknown>, options as ReadOptions<unknown>)
+      return this.#answer(loaded, 'bypass', consistency) as Value
+    }
     let entry: CacheEntry | undefined
     if (consistency?.onlyTier === 'l1') entry = this.#memory.get(key)
     else {

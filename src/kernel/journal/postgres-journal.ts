@@ -49,7 +49,7 @@ export class PostgresJournal implements Journal {
   async number(atMost: number): Promise<NumberingResult> {
     const { rows } = await this.#pool.query<NumberingRow>({
       name: 'aftercommit-number',
-      text: 'select epoch, head, head_id, numbered from aftercommit.number_outbox($1, $2)',
+      text: 'select epoch, head, head_id, numbered from aftercommit_kernel.number_outbox($1, $2)',
       values: [atMost, this.#notifyChannel],
     })
     const row = onlyRow(rows)
@@ -60,14 +60,14 @@ export class PostgresJournal implements Journal {
     const { rows } = await this.#pool.query<PageRow>({
       name: 'aftercommit-read',
       text: `
-        select aftercommit.current_epoch() as epoch, h.position as head, h.numbering_id as head_id,
-          (select numbering_id from aftercommit.outbox_message where position = $1) as after_id,
-          exists (select from aftercommit.outbox_message where position is null) as unnumbered,
+        select aftercommit_kernel.current_epoch() as epoch, h.position as head, h.numbering_id as head_id,
+          (select numbering_id from aftercommit_kernel.outbox_message where position = $1) as after_id,
+          exists (select from aftercommit_kernel.outbox_message where position is null) as unnumbered,
           coalesce((
             select json_agg(json_build_array(m.position, m.numbering_id, m.type, m.payload) order by m.position)
-            from (select position, numbering_id, type, payload from aftercommit.outbox_message
+            from (select position, numbering_id, type, payload from aftercommit_kernel.outbox_message
                   where position > $1 order by position limit $2) m), '[]') as messages
-        from aftercommit.journal_head h`,
+        from aftercommit_kernel.journal_head h`,
       values: [after, atMost],
     })
     const row = onlyRow(rows)
@@ -90,7 +90,7 @@ export class PostgresJournal implements Journal {
 
   async beginEpoch(seen: string): Promise<string> {
     const { rows } = await this.#pool.query<{ epoch: string }>(
-      'select aftercommit.begin_epoch($1) as epoch',
+      'select aftercommit_kernel.begin_epoch($1) as epoch',
       [seen],
     )
     return onlyRow(rows).epoch
@@ -98,7 +98,7 @@ export class PostgresJournal implements Journal {
 
   async installation(): Promise<{ namespace: string; secret: Buffer }> {
     const { rows } = await this.#pool.query<{ namespace: string; secret: Buffer }>(
-      'select namespace, secret from aftercommit.installation',
+      'select namespace, secret from aftercommit_kernel.installation',
     )
     return onlyRow(rows)
   }
@@ -126,6 +126,7 @@ export class PostgresJournal implements Journal {
 
 function onlyRow<Row>(rows: readonly Row[]): Row {
   const [row] = rows
-  if (!row) throw new Error('The journal has no head row: has somebody emptied aftercommit.journal_head?')
+  if (!row)
+    throw new Error('The journal has no head row: has somebody emptied aftercommit_kernel.journal_head?')
   return row
 }

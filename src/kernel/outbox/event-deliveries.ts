@@ -22,8 +22,8 @@ export class EventDeliveries {
   register(handlers: readonly string[]): Promise<void> {
     return this.#run(async (manager) => {
       await manager.query(
-        `insert into aftercommit.event_handler (name, position)
-         select name, h.position from unnest($1::text[]) as name, aftercommit.journal_head h
+        `insert into aftercommit_kernel.event_handler (name, position)
+         select name, h.position from unnest($1::text[]) as name, aftercommit_kernel.journal_head h
          on conflict do nothing`,
         [handlers],
       )
@@ -38,16 +38,16 @@ export class EventDeliveries {
     return this.#run(async (manager) => {
       await manager.query(
         `with cursor as (
-           select name, position from aftercommit.event_handler where name = $1 for update skip locked
+           select name, position from aftercommit_kernel.event_handler where name = $1 for update skip locked
          ), next as (
-           select m.position, m.type from cursor c, aftercommit.outbox_message m
+           select m.position, m.type from cursor c, aftercommit_kernel.outbox_message m
            where m.position > c.position order by m.position limit $3
          ), delivered as (
-           insert into aftercommit.event_delivery (handler, position)
+           insert into aftercommit_kernel.event_delivery (handler, position)
            select $1, n.position from next n where n.type = $2
            on conflict do nothing
          )
-         update aftercommit.event_handler h
+         update aftercommit_kernel.event_handler h
          set position = greatest(h.position, (select max(n.position) from next n))
          from cursor c where h.name = c.name and exists (select from next)`,
         [handler, eventType, atMost],
@@ -63,14 +63,14 @@ export class EventDeliveries {
     return this.#run(async (manager) => {
       const rows: { position: string; attempts: number; type: string; payload: unknown }[] = (
         await manager.query(
-          `update aftercommit.event_delivery d
+          `update aftercommit_kernel.event_delivery d
            set attempts = d.attempts + 1, next_attempt_at = clock_timestamp() + make_interval(secs => $3::float8 / 1000)
            from (
-             select position from aftercommit.event_delivery
+             select position from aftercommit_kernel.event_delivery
              where handler = $1 and state = 'pending' and next_attempt_at <= clock_timestamp()
              order by position limit $2 for update skip locked
            ) due
-           join aftercommit.outbox_message m on m.position = due.position
+           join aftercommit_kernel.outbox_message m on m.position = due.position
            where d.handler = $1 and d.position = due.position
            returning d.position, d.attempts, m.type, m.payload`,
           [handler, atMost, claimMs],
@@ -89,7 +89,7 @@ export class EventDeliveries {
    */
   async complete(manager: EntityManager, delivery: Delivery): Promise<boolean> {
     const [, affected] = await manager.query(
-      `update aftercommit.event_delivery set state = 'done', finished_at = clock_timestamp(), last_error = null
+      `update aftercommit_kernel.event_delivery set state = 'done', finished_at = clock_timestamp(), last_error = null
        where handler = $1 and position = $2 and attempts = $3 and state = 'pending'`,
       [delivery.handler, delivery.position, delivery.attempt],
     )
@@ -100,7 +100,7 @@ export class EventDeliveries {
   fail(delivery: Delivery, error: string, retryMs: number | undefined): Promise<void> {
     return this.#run(async (manager) => {
       await manager.query(
-        `update aftercommit.event_delivery
+        `update aftercommit_kernel.event_delivery
          set last_error = left($4, 2000),
              state = case when $5::float8 is null then 'dead' else 'pending' end,
              finished_at = case when $5::float8 is null then clock_timestamp() end,

@@ -11,7 +11,7 @@ export async function insertOutboxMessages(
 ): Promise<void> {
   if (events.length === 0) return
   await manager.query(
-    `insert into aftercommit.outbox_message (type, payload)
+    `insert into aftercommit_kernel.outbox_message (type, payload)
      select m.type, m.payload::jsonb
      from unnest($1::text[], $2::text[]) with ordinality as m (type, payload, place) order by m.place`,
     [events.map(nameOf), events.map((event) => JSON.stringify(event.payload))],

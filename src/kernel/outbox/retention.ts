@@ -54,15 +54,15 @@ export class Retention {
     return this.connections.borrow(async (runner) => {
       const [row] = await runner.query(
         `with old as (
-           select m.position from aftercommit.outbox_message m
+           select m.position from aftercommit_kernel.outbox_message m
            where m.numbered_at < clock_timestamp() - make_interval(secs => $1::float8 / 1000)
-             and not exists (select from aftercommit.event_delivery d
+             and not exists (select from aftercommit_kernel.event_delivery d
                              where d.position = m.position and d.state <> 'done')
            order by m.position limit $2 for update skip locked
          ), deliveries as (
-           delete from aftercommit.event_delivery d using old where d.position = old.position
+           delete from aftercommit_kernel.event_delivery d using old where d.position = old.position
          ), deleted as (
-           delete from aftercommit.outbox_message m using old where m.position = old.position returning 1
+           delete from aftercommit_kernel.outbox_message m using old where m.position = old.position returning 1
          )
          select count(*)::integer as count from deleted`,
         [this.retentionMs, batchSize],

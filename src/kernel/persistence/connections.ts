@@ -4,6 +4,15 @@ import { isConnectionFailure } from './persistence-errors.js'
 /** What is used here of a pooled `pg` client. */
 interface PooledClient {
   end(): Promise<void>
+  query(sql: string): Promise<{ rows: { standby: boolean }[] }>
+}
+
+/** A connection led to a server that only follows: what is read there may be older than any bound. */
+class StandbyError extends Error {
+  readonly code = 'ESTANDBY'
+  constructor() {
+    super('The database is a standby; a primary is needed')
+  }
 }
 
 /**
@@ -38,18 +47,30 @@ export class Connections {
   async #connect(): Promise<{ runner: QueryRunner; client: PooledClient }> {
     for (;;) {
       const runner = this.dataSource.createQueryRunner()
-      let client: PooledClient
       try {
-        client = (await runner.connect()) as PooledClient
+        const client = (await runner.connect()) as PooledClient
+        const generation = this.#generations.get(client)
+        if (generation === undefined) await this.#refuseStandby(client)
+        if (generation === undefined || generation === this.#generation) return { runner, client }
+        discard(client)
       } catch (error) {
         await runner.release()
         throw error
       }
-      const generation = this.#generations.get(client) ?? this.#generation
-      this.#generations.set(client, generation)
-      if (generation === this.#generation) return { runner, client }
-      discard(client)
       await runner.release()
+    }
+  }
+
+  /** Once for each new connection, as a failover may have turned the address into a standby's. */
+  async #refuseStandby(client: PooledClient): Promise<void> {
+    const generation = this.#generation
+    try {
+      const { rows } = await client.query('select pg_is_in_recovery() as standby')
+      if (rows[0]?.standby) throw new StandbyError()
+      this.#generations.set(client, generation)
+    } catch (error) {
+      discard(client)
+      throw error
     }
   }
 }

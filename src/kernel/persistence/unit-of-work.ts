@@ -57,7 +57,7 @@ export class UnitOfWork {
         },
       }
       try {
-        await runner.startTransaction('READ COMMITTED')
+        await runner.startTransaction()
         const result = await runInScope(scope, work)
         scope.aggregates.refuseUnwrittenEvents()
         await commit(runner)

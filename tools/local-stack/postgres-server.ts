@@ -1,0 +1,91 @@
+import { randomBytes } from 'node:crypto'
+import { chown, mkdir, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { query } from './databases.js'
+import { findPostgresPrograms, type PostgresPrograms } from './embedded-postgres.js'
+import { onFreePort } from './free-port.js'
+import { runToEnd, startServer } from './server-process.js'
+
+export interface PostgresServer {
+  readonly pid: number
+  /** A role that may create databases and nothing else, as a service should have. */
+  readonly url: string
+  /** For what only a superuser may do, such as `ALTER SYSTEM`. */
+  readonly superuserUrl: string
+}
+
+/**
+ * Starts a private Postgres, with the empty database `aftercommit` of the role of the same name.
+ *
+ * @param folder a reaped folder
+ * @param fsync whether a commit survives a crash of the machine (slower)
+ * @throws Error of one line, which tells to set DATABASE_URL, when it does not start
+ */
+export async function startPostgres(folder: string, fsync: boolean): Promise<PostgresServer> {
+  try {
+    const programs = await findPostgresPrograms(folder)
+    const password = randomBytes(16).toString('hex')
+    const data = await initialise(programs, folder, password)
+    const { port, pid } = await onFreePort((port) => listen(programs, data, port, fsync))
+    const server = `127.0.0.1:${port}`
+    const superuserUrl = `postgres://superuser:${password}@${server}/postgres`
+    await query(superuserUrl, `CREATE ROLE aftercommit LOGIN CREATEDB PASSWORD '${password}'`)
+    await query(superuserUrl, 'CREATE DATABASE aftercommit OWNER aftercommit TEMPLATE template0')
+    return { pid, superuserUrl, url: `postgres://aftercommit:${password}@${server}/aftercommit` }
+  } catch (error) {
+    const reason = (error instanceof Error ? error.message : String(error)).trim().split('\n').at(-1)
+    throw new Error(
+      `The embedded Postgres does not start here (${reason}): set DATABASE_URL to a Postgres 15 or later.`,
+      { cause: error },
+    )
+  }
+}
+
+async function initialise(programs: PostgresPrograms, folder: string, password: string): Promise<string> {
+  const { initdb, user } = programs
+  const home = join(folder, 'postgres')
+  const data = join(home, 'data')
+  const passwordFile = join(home, 'password')
+  await mkdir(home, { mode: 0o700 })
+  await writeFile(passwordFile, `${password}\n`, { mode: 0o600 })
+  if (user) for (const path of [home, passwordFile]) await chown(path, user.uid, user.gid)
+  await runToEnd({
+    program: initdb,
+    args: [
+      `--pgdata=${data}`,
+      `--pwfile=${passwordFile}`,
+      '--username=superuser',
+      '--auth=scram-sha-256',
+      '--encoding=UTF8',
+      '--locale=C',
+      '--no-sync',
+    ],
+    logFile: join(folder, 'initdb.log'),
+    user,
+  })
+  await rm(passwordFile)
+  return data
+}
+
+async function listen(programs: PostgresPrograms, data: string, port: number, fsync: boolean) {
+  const settings = {
+    listen_addresses: '127.0.0.1',
+    // By default both are outside the folder, where they would stay behind after a SIGKILL.
+    unix_socket_directories: '',
+    dynamic_shared_memory_type: process.platform === 'win32' ? 'windows' : 'mmap',
+    max_connections: '200',
+    timezone: 'UTC',
+    ...(fsync ? {} : { fsync: 'off', full_page_writes: 'off' }),
+  }
+  const { pid } = await startServer({
+    program: programs.postgres,
+    args: ['-D', data, '-p', String(port)].concat(
+      Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
+    ),
+    port,
+    logFile: join(data, '..', '..', 'postgres.log'),
+    ready: 'database system is ready to accept connections',
+    user: programs.user,
+  })
+  return { port, pid }
+}
