@@ -2,6 +2,10 @@ import 'reflect-metadata'
 import { DataSource } from 'typeorm'
 import { Kernel1700000000000 } from './migrations/1700000000000-kernel.js'
 import { Users1700000001000 } from './migrations/1700000001000-users.js'
+import { FeatureFlags1700000002000 } from './migrations/1700000002000-feature-flags.js'
+import { Pricing1700000003000 } from './migrations/1700000003000-pricing.js'
+import { FeatureFlag } from './src/modules/feature-flags/domain/feature-flag.js'
+import { Product } from './src/modules/pricing/domain/product.js'
 import { User } from './src/modules/users/domain/user.js'
 import { WelcomeMessage } from './src/modules/users/domain/welcome-message.js'
 
@@ -26,8 +30,8 @@ export function createDataSource({
     url: databaseUrl,
     applicationName,
     poolSize,
-    entities: [User, WelcomeMessage],
-    migrations: [Kernel1700000000000, Users1700000001000],
+    entities: [User, WelcomeMessage, FeatureFlag, Product],
+    migrations: [Kernel1700000000000, Users1700000001000, FeatureFlags1700000002000, Pricing1700000003000],
     // The migrations are the schema's only author.
     synchronize: false,
     extra: {

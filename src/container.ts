@@ -33,9 +33,11 @@ import { Retention } from './kernel/outbox/retention.js'
 import { Connections } from './kernel/persistence/connections.js'
 import { DatabaseReader } from './kernel/persistence/database-reader.js'
 import { UnitOfWork } from './kernel/persistence/unit-of-work.js'
+import { featureFlagsModule } from './modules/feature-flags/feature-flags.module.js'
+import { pricingModule } from './modules/pricing/pricing.module.js'
 import { usersModule } from './modules/users/users.module.js'
 
-export const modules: readonly ServiceModule[] = [usersModule]
+export const modules: readonly ServiceModule[] = [usersModule, featureFlagsModule, pricingModule]
 
 /** `NOTIFY` channels belong to one database, so the name need not say more. */
 const notifyChannel = 'aftercommit_hints'

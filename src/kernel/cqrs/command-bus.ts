@@ -17,6 +17,9 @@ const waitForPositionMs = 20
 const attempts = 5
 const firstPauseMs = 5
 
+/** Attempts that trust that nobody will interfere; those after them lock what they load. */
+const optimisticAttempts = 2
+
 /** Validation, then a transaction, then the handler; after COMMIT the dispatcher. */
 export class CommandBus implements Bus<'command'> {
   constructor(
@@ -48,7 +51,10 @@ export class CommandBus implements Bus<'command'> {
     const nested = currentScope() !== undefined
     for (let attempt = 1; ; attempt++) {
       try {
-        const { result, hasEvents } = await this.unitOfWork.run(() => handler.execute(checked))
+        const { result, hasEvents } = await this.unitOfWork.run(
+          () => handler.execute(checked),
+          attempt > optimisticAttempts,
+        )
         if (!nested) await this.#afterCommit(hasEvents, consistency)
         return result
       } catch (error) {

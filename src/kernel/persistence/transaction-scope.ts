@@ -8,6 +8,8 @@ import type { TrackedAggregates } from './tracked-aggregates.js'
 export interface TransactionScope {
   readonly manager: EntityManager
   readonly aggregates: TrackedAggregates
+  /** Whether rows are locked as they are loaded. */
+  readonly lockReads: boolean
   /** Writes events to the outbox, in this transaction and its present savepoint. */
   writeEvents(events: readonly DomainEvent[]): Promise<void>
   /** False once the transaction has ended: work that was not awaited must not run on a connection given back. */

@@ -1,0 +1,64 @@
+import { Column, Entity, PrimaryColumn } from 'typeorm'
+import { AggregateRoot } from '../../../kernel/domain/index.js'
+import { FeatureFlagChanged, FeatureFlagCreated, FeatureFlagDeleted } from './feature-flag-events.js'
+
+export interface FeatureFlagState {
+  readonly enabled: boolean
+  readonly description: string | null
+}
+
+@Entity('feature_flag')
+export class FeatureFlag extends AggregateRoot {
+  @PrimaryColumn('text')
+  name!: string
+
+  @Column('boolean')
+  enabled!: boolean
+
+  @Column('text', { nullable: true })
+  description!: string | null
+
+  /** The row outlives its flag: a version that began at 1 again would fit a client's old entity tag. */
+  @Column('timestamptz', { name: 'deleted_at', nullable: true })
+  deletedAt!: Date | null
+
+  get exists(): boolean {
+    return this.deletedAt === null
+  }
+
+  static create(name: string, state: FeatureFlagState): FeatureFlag {
+    const flag = new FeatureFlag()
+    flag.name = name
+    flag.#create(state)
+    return flag
+  }
+
+  /** Replaces the whole; what was deleted is created again. */
+  replace(state: FeatureFlagState): void {
+    if (!this.exists) {
+      this.#create(state)
+      return
+    }
+    if (state.enabled === this.enabled && state.description === this.description) return
+    this.#assign(state)
+    this.raise(new FeatureFlagChanged({ name: this.name, enabled: this.enabled }))
+  }
+
+  /** To be followed by saving it, not by removing it. */
+  delete(at: Date): void {
+    if (!this.exists) return
+    this.deletedAt = at
+    this.raise(new FeatureFlagDeleted({ name: this.name }))
+  }
+
+  #create(state: FeatureFlagState): void {
+    this.deletedAt = null
+    this.#assign(state)
+    this.raise(new FeatureFlagCreated({ name: this.name, enabled: this.enabled }))
+  }
+
+  #assign({ enabled, description }: FeatureFlagState): void {
+    this.enabled = enabled
+    this.description = description
+  }
+}

@@ -1,0 +1,27 @@
+import { z } from 'zod'
+import type { FeatureFlag } from './domain/feature-flag.js'
+
+export const FeatureFlagName = z.string().regex(/^[A-Za-z0-9._-]{1,64}$/)
+/** Postgres stores neither U+0000 nor half a surrogate pair. */
+export const Description = z
+  .string()
+  .max(1_000)
+  .regex(/^[^\0\p{Cs}]*$/u)
+export const PageLimit = z.number().int().min(1).max(1_000)
+
+/** What the outside sees of a feature flag. */
+export const FeatureFlagView = z.object({
+  name: z.string(),
+  enabled: z.boolean(),
+  description: z.string().optional(),
+  version: z.number().int(),
+})
+export type FeatureFlagView = z.output<typeof FeatureFlagView>
+
+/** One page, in order of name; `next` is the `after` of the following one. */
+export const FeatureFlagPage = z.object({ items: z.array(FeatureFlagView), next: z.string().optional() })
+export type FeatureFlagPage = z.output<typeof FeatureFlagPage>
+
+export function viewOf({ name, enabled, description, version }: FeatureFlag): FeatureFlagView {
+  return { name, enabled, ...(description !== null && { description }), version }
+}

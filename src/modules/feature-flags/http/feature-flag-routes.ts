@@ -1,0 +1,78 @@
+import type { FastifyPluginAsync } from 'fastify'
+import type { ZodTypeProvider } from 'fastify-type-provider-zod'
+import { z } from 'zod'
+import { preconditionOf, sendRepresentation } from '../../../kernel/http/entity-tag.js'
+import type { RouteSurroundings } from '../../../kernel/http/route-surroundings.js'
+import { DeleteFeatureFlag } from '../commands/delete-feature-flag.js'
+import { PutFeatureFlag } from '../commands/put-feature-flag.js'
+import { featureFlagNotFound } from '../domain/feature-flag-not-found.js'
+import { Description, FeatureFlagName, FeatureFlagPage, FeatureFlagView } from '../feature-flag-view.js'
+import { GetFeatureFlag } from '../queries/get-feature-flag.js'
+import { ListFeatureFlags } from '../queries/list-feature-flags.js'
+
+const tags = ['feature-flags']
+const params = z.strictObject({ name: FeatureFlagName })
+
+export function featureFlagRoutes({ commandBus, queryBus }: RouteSurroundings): FastifyPluginAsync {
+  return async (fastify) => {
+    const app = fastify.withTypeProvider<ZodTypeProvider>()
+
+    app.put(
+      '/feature-flags/:name',
+      {
+        schema: {
+          tags,
+          summary: 'Create or replace a feature flag',
+          params,
+          body: z.strictObject({ enabled: z.boolean(), description: Description.optional() }),
+          response: { 200: FeatureFlagView, 201: FeatureFlagView },
+        },
+      },
+      async (request, reply) => {
+        const { name } = request.params
+        const command = new PutFeatureFlag({ name, ...request.body, precondition: preconditionOf(request) })
+        const { created, flag } = await commandBus.execute(command, request.consistency)
+        if (created) reply.code(201).header('Location', `/feature-flags/${name}`)
+        return sendRepresentation(request, reply, flag)
+      },
+    )
+
+    app.get(
+      '/feature-flags/:name',
+      { schema: { tags, summary: 'One feature flag', params, response: { 200: FeatureFlagView } } },
+      async (request, reply) => {
+        const { name } = request.params
+        const flag = await queryBus.execute(new GetFeatureFlag({ name }), request.consistency)
+        if (!flag) throw featureFlagNotFound(name)
+        return sendRepresentation(request, reply, flag)
+      },
+    )
+
+    app.get(
+      '/feature-flags',
+      {
+        schema: {
+          tags,
+          summary: 'Feature flags in order of name, by the page',
+          querystring: z.strictObject({
+            limit: z.coerce.number().int().min(1).max(1_000).default(100),
+            after: FeatureFlagName.optional(),
+          }),
+          response: { 200: FeatureFlagPage },
+        },
+      },
+      (request) => queryBus.execute(new ListFeatureFlags(request.query), request.consistency),
+    )
+
+    app.delete(
+      '/feature-flags/:name',
+      { schema: { tags, summary: 'Delete a feature flag', params, response: { 204: z.void() } } },
+      async (request, reply) => {
+        const { name } = request.params
+        const command = new DeleteFeatureFlag({ name, precondition: preconditionOf(request) })
+        await commandBus.execute(command, request.consistency)
+        return reply.code(204).send()
+      },
+    )
+  }
+}

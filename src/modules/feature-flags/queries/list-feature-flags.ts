@@ -1,0 +1,41 @@
+import { inject } from 'inversify'
+import { IsNull, MoreThan } from 'typeorm'
+import { z } from 'zod'
+import { type QueryHandler, queryHandler } from '../../../kernel/cqrs/handlers.js'
+import { query } from '../../../kernel/cqrs/message.js'
+import { on } from '../../../kernel/journal/invalidation-rules.js'
+import { DatabaseReader } from '../../../kernel/persistence/database-reader.js'
+import { FeatureFlag } from '../domain/feature-flag.js'
+import { FeatureFlagChanged, FeatureFlagCreated, FeatureFlagDeleted } from '../domain/feature-flag-events.js'
+import { FeatureFlagName, type FeatureFlagPage, PageLimit, viewOf } from '../feature-flag-view.js'
+
+export class ListFeatureFlags extends query(
+  z.strictObject({ limit: PageLimit, after: FeatureFlagName.optional() }),
+).returning<FeatureFlagPage>() {}
+
+@queryHandler(ListFeatureFlags, {
+  key: ({ limit, after = '' }) => `${limit}|${after}`,
+  tags: () => ['feature-flags'],
+  invalidatedBy: [
+    on(FeatureFlagCreated, () => ({ tags: ['feature-flags'] })),
+    on(FeatureFlagChanged, () => ({ tags: ['feature-flags'] })),
+    on(FeatureFlagDeleted, () => ({ tags: ['feature-flags'] })),
+  ],
+})
+export class ListFeatureFlagsHandler implements QueryHandler<ListFeatureFlags> {
+  constructor(@inject(DatabaseReader) private readonly database: DatabaseReader) {}
+
+  async execute({ limit, after }: ListFeatureFlags): Promise<FeatureFlagPage> {
+    // One more than asked for tells whether another page follows.
+    const found = await this.database.read(FeatureFlag, (flags) =>
+      flags.find({
+        where: { deletedAt: IsNull(), ...(after !== undefined && { name: MoreThan(after) }) },
+        order: { name: 'ASC' },
+        take: limit + 1,
+      }),
+    )
+    const items = found.slice(0, limit).map(viewOf)
+    const last = items.at(-1)
+    return { items, ...(last && found.length > limit && { next: last.name }) }
+  }
+}

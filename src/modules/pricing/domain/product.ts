@@ -1,0 +1,85 @@
+import { Column, Entity, PrimaryColumn } from 'typeorm'
+import { AggregateRoot } from '../../../kernel/domain/index.js'
+import { ProductAdded, ProductChanged, ProductRemoved } from './pricing-events.js'
+
+/** A check constraint holds it too, as repricing happens in the database. */
+export const maximumPriceCents = 100_000_000_000
+
+export interface ProductState {
+  readonly name: string
+  readonly category: string
+  readonly priceCents: number
+  readonly currency: string
+}
+
+@Entity('product')
+export class Product extends AggregateRoot {
+  @PrimaryColumn('text')
+  sku!: string
+
+  @Column('text')
+  name!: string
+
+  @Column('text')
+  category!: string
+
+  // The driver hands a bigint over as text; the highest price is far below what a number holds exactly.
+  @Column('bigint', { name: 'price_cents', transformer: { to: (cents: number) => cents, from: Number } })
+  priceCents!: number
+
+  @Column('text')
+  currency!: string
+
+  /** The row outlives its product: a version that began at 1 again would fit a client's old entity tag. */
+  @Column('timestamptz', { name: 'deleted_at', nullable: true })
+  deletedAt!: Date | null
+
+  get exists(): boolean {
+    return this.deletedAt === null
+  }
+
+  static add(sku: string, state: ProductState): Product {
+    const product = new Product()
+    product.sku = sku
+    product.#add(state)
+    return product
+  }
+
+  /** Replaces the whole; what was removed is added again. */
+  replace(state: ProductState): void {
+    if (!this.exists) {
+      this.#add(state)
+      return
+    }
+    const { sku, category: previousCategory } = this
+    if (
+      state.name === this.name &&
+      state.category === previousCategory &&
+      state.priceCents === this.priceCents &&
+      state.currency === this.currency
+    )
+      return
+    this.#assign(state)
+    this.raise(new ProductChanged({ sku, category: state.category, previousCategory }))
+  }
+
+  /** To be followed by saving it, not by removing it from its store. */
+  remove(at: Date): void {
+    if (!this.exists) return
+    this.deletedAt = at
+    this.raise(new ProductRemoved({ sku: this.sku, category: this.category }))
+  }
+
+  #add(state: ProductState): void {
+    this.deletedAt = null
+    this.#assign(state)
+    this.raise(new ProductAdded({ sku: this.sku, category: this.category }))
+  }
+
+  #assign({ name, category, priceCents, currency }: ProductState): void {
+    this.name = name
+    this.category = category
+    this.priceCents = priceCents
+    this.currency = currency
+  }
+}

@@ -1,0 +1,115 @@
+import type { FastifyPluginAsync } from 'fastify'
+import type { ZodTypeProvider } from 'fastify-type-provider-zod'
+import { z } from 'zod'
+import { preconditionOf, refusePrecondition, sendRepresentation } from '../../../kernel/http/entity-tag.js'
+import type { RouteSurroundings } from '../../../kernel/http/route-surroundings.js'
+import { DeleteProduct } from '../commands/delete-product.js'
+import { PutProduct } from '../commands/put-product.js'
+import { RepriceCategory } from '../commands/reprice-category.js'
+import { productNotFound } from '../domain/product-not-found.js'
+import {
+  Category,
+  Currency,
+  Percent,
+  PriceCents,
+  ProductName,
+  ProductPage,
+  ProductView,
+  Sku,
+} from '../product-view.js'
+import { GetProduct } from '../queries/get-product.js'
+import { ListProducts } from '../queries/list-products.js'
+
+const tags = ['pricing']
+const params = z.strictObject({ sku: Sku })
+
+export function productRoutes({ commandBus, queryBus }: RouteSurroundings): FastifyPluginAsync {
+  return async (fastify) => {
+    const app = fastify.withTypeProvider<ZodTypeProvider>()
+
+    app.put(
+      '/products/:sku',
+      {
+        schema: {
+          tags,
+          summary: 'Add or replace a product',
+          params,
+          body: z.strictObject({
+            name: ProductName,
+            category: Category,
+            priceCents: PriceCents,
+            currency: Currency,
+          }),
+          response: { 200: ProductView, 201: ProductView },
+        },
+      },
+      async (request, reply) => {
+        const { sku } = request.params
+        const command = new PutProduct({ sku, ...request.body, precondition: preconditionOf(request) })
+        const { created, product } = await commandBus.execute(command, request.consistency)
+        if (created) reply.code(201).header('Location', `/products/${sku}`)
+        return sendRepresentation(request, reply, product)
+      },
+    )
+
+    app.get(
+      '/products/:sku',
+      { schema: { tags, summary: 'One product', params, response: { 200: ProductView } } },
+      async (request, reply) => {
+        const { sku } = request.params
+        const product = await queryBus.execute(new GetProduct({ sku }), request.consistency)
+        if (!product) throw productNotFound(sku)
+        return sendRepresentation(request, reply, product)
+      },
+    )
+
+    app.get(
+      '/products',
+      {
+        schema: {
+          tags,
+          summary: 'Products, all or of one category, in order of sku, by the page',
+          querystring: z.strictObject({
+            category: Category.optional(),
+            limit: z.coerce.number().int().min(1).max(1_000).default(100),
+            after: Sku.optional(),
+          }),
+          response: { 200: ProductPage },
+        },
+      },
+      (request) => queryBus.execute(new ListProducts(request.query), request.consistency),
+    )
+
+    app.delete(
+      '/products/:sku',
+      { schema: { tags, summary: 'Remove a product', params, response: { 204: z.void() } } },
+      async (request, reply) => {
+        const { sku } = request.params
+        const command = new DeleteProduct({ sku, precondition: preconditionOf(request) })
+        await commandBus.execute(command, request.consistency)
+        return reply.code(204).send()
+      },
+    )
+
+    app.post(
+      '/categories/:category/reprice',
+      {
+        schema: {
+          tags,
+          summary: 'Raise or lower all prices of a category by a percentage',
+          params: z.strictObject({ category: Category }),
+          body: z.strictObject({ percent: Percent }),
+          response: { 200: z.object({ repriced: z.number().int() }) },
+        },
+      },
+      (request) => {
+        refusePrecondition(request)
+        const { category } = request.params
+        return commandBus.execute(
+          new RepriceCategory({ category, percent: request.body.percent }),
+          request.consistency,
+        )
+      },
+    )
+  }
+}

@@ -1,0 +1,136 @@
+import { createHmac } from 'node:crypto'
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import { Redis } from 'ioredis'
+import pg from 'pg'
+import type { NodeProcess } from '../../tools/local-stack/index.js'
+import { getUser, pause, registerUser, renameUser, type User, until, warm } from './client.js'
+import { type Cluster, maxStalenessMs, startCluster } from './cluster.js'
+
+/** Somebody has Redis, and Redis alone: reads everything there, writes and publishes what they like. */
+describe('Redis in hostile hands', () => {
+  let cluster: Cluster
+  let redis: Redis
+  let namespace: string
+  let epoch: string
+  let user: User
+
+  beforeAll(async () => {
+    cluster = await startCluster({}, {})
+    redis = new Redis(cluster.redis.url)
+    const database = new pg.Client(cluster.databaseUrl)
+    await database.connect()
+    const { rows } = await database.query(
+      'select namespace, aftercommit_kernel.current_epoch() as epoch from aftercommit_kernel.installation',
+    )
+    await database.end()
+    namespace = rows[0].namespace
+    epoch = rows[0].epoch
+    user = (await registerUser(cluster.nodes[0]!)).body
+    for (const node of cluster.nodes) await warm(node, user.id)
+  })
+  afterAll(async () => {
+    redis.disconnect()
+    await cluster.stop()
+  })
+
+  /** The service still answers, and still hears a write. */
+  async function expectUnharmed(name: string): Promise<void> {
+    const [first, second] = cluster.nodes
+    const { body } = await renameUser(first!, user.id, name)
+    await pause(maxStalenessMs)
+    for (const node of [first!, second!]) expect((await getUser(node, user.id)).body).toEqual(body)
+  }
+
+  const forged = (position: number, body: unknown = {}) =>
+    JSON.stringify([epoch, position, [[position, 'x', 'users.user-renamed', body]]])
+
+  test.each([
+    ['nothing', () => ''],
+    ['text', () => 'DROP TABLE users'],
+    ['JSON', () => '{"epoch":"x"}'],
+    ['a far position without a signature', () => forged(9e15)],
+    ['a far position with an invented signature', () => 'f'.repeat(64) + forged(1_000_000)],
+    ['a past position with an invented signature', () => '0'.repeat(64) + forged(1)],
+    ['a signature by another secret', () => sign(forged(5), 'guess') + forged(5)],
+    ['half a signature', () => 'abcdef'],
+    ['one MiB of letters', () => 'x'.repeat(1_048_576)],
+    ['control characters', () => '\u0000\u0001\uffff'],
+  ])('a hint that is %s is counted, dropped, and changes nothing', async (what, message) => {
+    const before = cluster.nodes.map(rejectedHints)
+    await redis.publish(`${namespace}:hints`, message())
+    await until('both nodes have rejected it', () =>
+      cluster.nodes.every((node, index) => rejectedHints(node) > before[index]!),
+    )
+    await expectUnharmed(`after ${what}`)
+  })
+
+  test('real hints played again, in reverse, change nothing', async () => {
+    const heard: string[] = []
+    const listener = new Redis(cluster.redis.url)
+    await listener.subscribe(`${namespace}:hints`)
+    listener.on('message', (_channel, text) => heard.push(text))
+    for (const name of ['a', 'b', 'c']) await renameUser(cluster.nodes[0]!, user.id, name)
+    await until('three hints were heard', () => heard.length >= 3)
+    listener.disconnect()
+    for (const text of [...heard].reverse()) await redis.publish(`${namespace}:hints`, text)
+    // One word of a real hint changed, its signature kept.
+    await redis.publish(`${namespace}:hints`, heard[0]!.replace('users.user-renamed', 'users.user-deleted'))
+    await expectUnharmed('after the replay')
+  })
+
+  test.each([
+    ['garbage', () => 'garbage'],
+    ['nothing', () => ''],
+    [
+      'an invented user with a far position',
+      (old: string) => old.slice(0, 43) + JSON.stringify([9e15, [], { ...user, name: 'Mallory' }]),
+    ],
+    ['its own old value, one byte changed', (old: string) => old.replace('"name":"', '"name":"X')],
+    ['half of it', (old: string) => old.slice(0, old.length / 2)],
+  ])('every L2 value replaced by %s: none of it is served', async (_what, replacement) => {
+    for (const node of cluster.nodes.slice(0, 2)) await warm(node, user.id)
+    const keys = await redis.keys(`${namespace}:*:GetUser.*`)
+    expect(keys.length).toBeGreaterThan(0)
+    for (const key of keys) await redis.set(key, replacement((await redis.get(key)) ?? ''))
+    const expected = (await getUser(cluster.nodes[0]!, user.id)).body
+    // Has nothing in L1: only L2 could mislead it.
+    const newcomer = await cluster.add({})
+    expect((await getUser(newcomer, user.id)).body).toEqual(expected)
+    expect(newcomer.output()).toContain('an L2 entry was rejected')
+    await newcomer.stop()
+  })
+
+  test('one user’s signed value under another user’s key is not served', async () => {
+    const other = (await registerUser(cluster.nodes[0]!, 'Somebody else')).body
+    await warm(cluster.nodes[0]!, other.id)
+    await warm(cluster.nodes[0]!, user.id)
+    let swapped = 0
+    await until('both values are in L2', async () => {
+      const [own] = await redis.keys(`${namespace}:*:GetUser.*:${user.id}`)
+      const [others] = await redis.keys(`${namespace}:*:GetUser.*:${other.id}`)
+      if (!own || !others) return false
+      await redis.set(others, (await redis.get(own)) ?? '')
+      return ++swapped > 0
+    })
+    const newcomer = await cluster.add({})
+    expect((await getUser(newcomer, other.id)).body).toEqual(other)
+    await newcomer.stop()
+  })
+
+  test('an unknown command value of another type under an L2 key is a miss', async () => {
+    const [key] = await redis.keys(`${namespace}:*:GetUser.*:${user.id}`)
+    if (key) {
+      await redis.del(key)
+      await redis.rpush(key, 'a list')
+    }
+    await expectUnharmed('after the list')
+  })
+
+  function rejectedHints(node: NodeProcess): number {
+    return node.output().split('a hint was rejected').length - 1
+  }
+
+  function sign(body: string, secret: string): string {
+    return createHmac('sha256', secret).update(`${namespace}:hints\n${body}`).digest('hex')
+  }
+})
