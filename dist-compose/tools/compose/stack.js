@@ -1,0 +1,156 @@
+import { spawn } from 'node:child_process';
+import { randomBytes, randomInt } from 'node:crypto';
+import { createServer } from 'node:net';
+import { fileURLToPath } from 'node:url';
+// From dist/tools/compose/, where this runs once it is built.
+const root = fileURLToPath(new URL('../../../', import.meta.url));
+export const nodeNames = ['node-1', 'node-2', 'node-3'];
+export const serviceNames = [...nodeNames, 'postgres', 'redis', 'load-balancer'];
+/** The compose file's services under a project name and on host ports of their own, next to any that run already. */
+export class Stack {
+    #containers;
+    constructor(composeCommand, ports, signal) {
+        this.composeCommand = composeCommand;
+        this.ports = ports;
+        this.signal = signal;
+        this.project = `aftercommit-test-${randomBytes(4).toString('hex')}`;
+        this.#containers = new Map();
+    }
+    /** @param signal ends commands under way, except those of `down` */
+    static async create(signal) {
+        const composeCommand = await findCompose();
+        const [loadBalancer, ...nodes] = await freePorts(4);
+        const ports = {
+            'load-balancer': loadBalancer,
+            'node-1': nodes[0],
+            'node-2': nodes[1],
+            'node-3': nodes[2],
+        };
+        return new Stack(composeCommand, ports, signal);
+    }
+    url(service) {
+        return `http://127.0.0.1:${this.ports[service]}`;
+    }
+    /** Builds the image and starts everything; resolves once the compose file's health gates have opened. */
+    async up() {
+        await this.#compose(['up', '-d', '--build']);
+        for (const service of serviceNames) {
+            this.#containers.set(service, (await this.#compose(['ps', '-q', service])).trim());
+        }
+    }
+    /** Removes containers, networks, volumes and built images; also after an interrupt, and as often as called. */
+    async down() {
+        const args = ['down', '--volumes', '--remove-orphans', '--rmi', 'local', '--timeout', '2'];
+        await this.#compose(args, new AbortController().signal);
+    }
+    async cut(node, network) {
+        await this.docker('network', 'disconnect', `${this.project}_${network}`, this.#container(node));
+    }
+    async reconnect(node, network) {
+        await this.docker('network', 'connect', `${this.project}_${network}`, this.#container(node));
+    }
+    async kill(node) {
+        await this.docker('kill', this.#container(node));
+    }
+    async start(node) {
+        await this.docker('start', this.#container(node));
+    }
+    async stop(node, graceSeconds) {
+        await this.docker('stop', '-t', String(graceSeconds), this.#container(node));
+    }
+    async inspect(service) {
+        const [inspection] = JSON.parse(await this.docker('inspect', this.#container(service)));
+        return inspection;
+    }
+    exec(service, ...command) {
+        return this.docker('exec', this.#container(service), ...command);
+    }
+    isInternal(network) {
+        return this.docker('network', 'inspect', '-f', '{{.Internal}}', `${this.project}_${network}`).then((text) => text.trim() === 'true');
+    }
+    logs() {
+        return this.#compose(['logs', '--no-color', '--tail', '40']);
+    }
+    docker(...args) {
+        return run(['docker', ...args], this.signal);
+    }
+    #container(service) {
+        const id = this.#containers.get(service);
+        if (!id)
+            throw new Error(`${service} has no container`);
+        return id;
+    }
+    #compose(args, signal = this.signal) {
+        const command = [...this.composeCommand, '-p', this.project, '-f', 'docker-compose.yml', ...args];
+        return run(command, signal, {
+            LB_PORT: String(this.ports['load-balancer']),
+            NODE_1_PORT: String(this.ports['node-1']),
+            NODE_2_PORT: String(this.ports['node-2']),
+            NODE_3_PORT: String(this.ports['node-3']),
+        });
+    }
+}
+async function findCompose() {
+    const signal = new AbortController().signal;
+    for (const command of [['docker', 'compose'], ['docker-compose']]) {
+        if (await run([...command, 'version'], signal).catch(() => undefined))
+            return command;
+    }
+    throw new Error('Neither "docker compose" nor "docker-compose" is installed');
+}
+/** @returns what the command printed on standard output; rejects with the end of all that it printed if it fails */
+function run(command, signal, environment = {}) {
+    const [program, ...args] = command;
+    return new Promise((resolve, reject) => {
+        signal.throwIfAborted();
+        // In a session of its own, so that Ctrl-C reaches this process alone, which then takes the stack down in order.
+        const child = spawn(program, args, {
+            cwd: root,
+            env: { ...process.env, ...environment },
+            detached: true,
+            stdio: ['ignore', 'pipe', 'pipe'],
+        });
+        const stop = () => child.kill('SIGTERM');
+        signal.addEventListener('abort', stop, { once: true });
+        let output = '';
+        let everything = '';
+        child.stdout.setEncoding('utf8').on('data', (text) => {
+            output += text;
+            everything += text;
+        });
+        child.stderr.setEncoding('utf8').on('data', (text) => {
+            everything += text;
+        });
+        child.once('error', reject);
+        child.once('close', (code) => {
+            signal.removeEventListener('abort', stop);
+            if (code === 0)
+                resolve(output);
+            else
+                reject(new Error(`${command.join(' ')} failed:\n${everything.trim().slice(-4_000)}`));
+        });
+    });
+}
+/**
+ * Ports that were free a moment ago, from below the range that outgoing connections are given: a container that is
+ * started again has to get the same one back.
+ */
+async function freePorts(count) {
+    const ports = new Set();
+    for (let attempt = 0; ports.size < count && attempt < 200; attempt++) {
+        const port = randomInt(15_000, 32_000);
+        if (await isFree(port))
+            ports.add(port);
+    }
+    if (ports.size < count)
+        throw new Error('There are no free ports');
+    return [...ports];
+}
+function isFree(port) {
+    return new Promise((resolve) => {
+        const probe = createServer();
+        probe.once('error', () => resolve(false));
+        probe.listen({ port, exclusive: true }, () => probe.close(() => resolve(true)));
+    });
+}
+//# sourceMappingURL=stack.js.map
