@@ -32,6 +32,7 @@ import { Outbox } from './kernel/outbox/outbox.js'
 import { Retention } from './kernel/outbox/retention.js'
 import { Connections } from './kernel/persistence/connections.js'
 import { DatabaseReader } from './kernel/persistence/database-reader.js'
+import { isConnectionFailure } from './kernel/persistence/persistence-errors.js'
 import { UnitOfWork } from './kernel/persistence/unit-of-work.js'
 import { featureFlagsModule } from './modules/feature-flags/feature-flags.module.js'
 import { pricingModule } from './modules/pricing/pricing.module.js'
@@ -116,7 +117,11 @@ export function createParts(config: Config, logger: Logger, offered: readonly Se
   const surroundings: CacheSurroundings = {
     applied,
     lease,
-    renewLease: () => Promise.race([check.run().catch(() => undefined), clock.sleep(renewLeaseMs)]),
+    renewLease: async () => {
+      await Promise.race([check.run().catch(() => undefined), clock.sleep(renewLeaseMs)])
+      // Were every read to find out for itself that Postgres is gone, they would queue for minutes to do so.
+      if (!lease.holds() && isConnectionFailure(check.lastFailure)) throw check.lastFailure
+    },
     shared: redis ? new RedisTier(redis, installation, logger) : noSharedTier,
     outbox,
     faults,

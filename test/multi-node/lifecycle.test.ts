@@ -6,7 +6,8 @@ import {
   startNode,
   startTestStack,
 } from '../../tools/local-stack/index.js'
-import { getUser, pause, registerUser, request } from './client.js'
+import { getUser, pause, registerUser, renameUser, request, until, warm } from './client.js'
+import { startProxy } from './tcp-proxy.js'
 
 let stack: LocalStack
 
@@ -128,4 +129,44 @@ test.each([
   })
   expect((await node.exited).code).toBe(2)
   expect(node.output()).toMatch(new RegExp(`^aftercommit: ${name}.*\\n$`))
+})
+
+describe('Postgres out of reach', () => {
+  test('is a prompt 503 for reads and writes, and is over without a restart', async () => {
+    const databaseUrl = await stack.createDatabase()
+    const proxy = await startProxy(databaseUrl)
+    const env = { DATABASE_TIMEOUT_MS: '1000' }
+    const node = await startNode({
+      stack,
+      databaseUrl: proxy.url,
+      redisUrl: stack.redisUrl,
+      name: 'cut-off',
+      env,
+    })
+    const { id } = (await registerUser(node)).body
+    await warm(node, id)
+    proxy.cut()
+    await until('the lease is over', async () => (await request(node, 'GET', '/health/ready')).status === 503)
+    const refused = await Promise.all(Array.from({ length: 200 }, () => getUser(node, id)))
+    for (const { status, headers, body } of refused) {
+      expect([status, headers.get('retry-after'), headers.get('content-type')]).toEqual([
+        503,
+        '1',
+        'application/problem+json; charset=utf-8',
+      ])
+      expect(JSON.stringify(body)).not.toContain('node_modules')
+    }
+    // 200 readers that each waited for a connection in turn would take minutes.
+    expect(refused.at(-1)!.arrivedAt - refused[0]!.sentAt).toBeLessThan(15_000)
+    expect((await request(node, 'PATCH', `/users/${id}`, { body: { name: 'x' } })).status).toBe(503)
+    proxy.restore()
+    await until(
+      'the node is ready again',
+      async () => (await request(node, 'GET', '/health/ready')).status === 200,
+    )
+    const renamed = await renameUser(node, id, 'afterwards')
+    expect((await getUser(node, id)).body).toEqual(renamed.body)
+    await node.stop()
+    await proxy.close()
+  }, 60_000)
 })

@@ -44,6 +44,26 @@ describe('an invalidation is never lost', () => {
     },
   )
 
+  test('a node that was paused for longer than its lease answers with the new value when it is resumed', async () => {
+    const [first, paused] = cluster.nodes
+    const { id } = (await registerUser(first!)).body
+    for (const node of cluster.nodes.slice(0, 3)) await warm(node, id)
+    paused!.kill('SIGSTOP')
+    try {
+      // What is published to it meanwhile must not wait for it in a socket, or it would only be late.
+      await killSubscribers(cluster.redis.url)
+      await renameUser(first!, id, 'while it was paused')
+      await pause(maxStalenessMs + 500)
+      // Sent while it is paused, and so among the first that it answers.
+      const waiting = Promise.all(Array.from({ length: 10 }, () => getUser(paused!, id)))
+      await pause(100)
+      paused!.kill('SIGCONT')
+      for (const { body } of await waiting) expect(body.name).toBe('while it was paused')
+    } finally {
+      paused!.kill('SIGCONT')
+    }
+  })
+
   test('with every subscriber cut off again and again, nobody keeps an old value beyond the bound', async () => {
     const newcomer = await cluster.add({})
     const readers = [...cluster.nodes.slice(0, 3), newcomer]
@@ -73,6 +93,31 @@ describe('an invalidation is never lost', () => {
     for (const id of ids) {
       for (const node of readers) expect((await getUser(node, id)).body.name).toBe('round 9')
     }
+  })
+})
+
+describe('without any Redis', () => {
+  let cluster: Cluster
+
+  beforeAll(async () => {
+    // Checks so rare that only NOTIFY can have brought the news in time.
+    const env = { MAX_STALENESS_MS: '60000', CHECK_INTERVAL_MS: '20000' }
+    cluster = await startCluster({ redisUrl: null, env }, { redisUrl: null, env })
+  })
+  afterAll(() => cluster.stop())
+
+  test('a write on one node reaches the other by NOTIFY', async () => {
+    const [first, second] = cluster.nodes
+    const { id } = (await registerUser(first!)).body
+    for (const node of cluster.nodes) await warm(node, id)
+    for (let write = 0; write < 20; write++) {
+      await renameUser(first!, id, `write ${write}`)
+      await until(
+        'the other reads it',
+        async () => (await getUser(second!, id)).body.name === `write ${write}`,
+      )
+    }
+    expect(await redisOf(second!)).toBe('off')
   })
 })
 
@@ -232,6 +277,12 @@ describe('Redis forgets, vanishes, or travels back in time', () => {
 async function redisOf(node: NodeProcess): Promise<string> {
   const { body } = await request<{ checks: { redis: { status: string } } }>(node, 'GET', '/health/ready')
   return body.checks.redis.status
+}
+
+async function killSubscribers(url: string): Promise<void> {
+  const client = new Redis(url)
+  await client.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
+  client.disconnect()
 }
 
 async function saveTo(url: string): Promise<void> {

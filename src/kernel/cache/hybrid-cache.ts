@@ -31,7 +31,11 @@ export interface HybridCacheOptions {
 export interface CacheSurroundings {
   readonly applied: AppliedJournal
   readonly lease: Lease
-  /** Resolves once a check that began after the call has ended, however it ended; bounded in time. */
+  /**
+   * Resolves once a check that began after the call has ended, or has taken too long.
+   *
+   * @throws what Postgres throws if it cannot be reached
+   */
   readonly renewLease: () => Promise<void>
   readonly shared: SharedTier
   readonly outbox: InvalidationWriter

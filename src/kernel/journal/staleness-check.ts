@@ -22,6 +22,8 @@ export interface StalenessCheckOptions {
  */
 export class StalenessCheck {
   readonly #checks: Coalesced<void>
+  /** Why the newest check failed; undefined once one has succeeded again. */
+  lastFailure: unknown
   readonly #stop = new AbortController()
   #loop: Promise<void> | undefined
 
@@ -35,7 +37,15 @@ export class StalenessCheck {
     private readonly logger: Logger,
     private readonly options: StalenessCheckOptions,
   ) {
-    this.#checks = new Coalesced(() => this.#check())
+    this.#checks = new Coalesced(async () => {
+      try {
+        await this.#check()
+        this.lastFailure = undefined
+      } catch (error) {
+        this.lastFailure = error
+        throw error
+      }
+    })
   }
 
   /** @throws what Postgres throws: a node that cannot check cannot start */
