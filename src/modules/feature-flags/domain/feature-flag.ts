@@ -9,7 +9,7 @@ export interface FeatureFlagState {
 
 @Entity('feature_flag')
 export class FeatureFlag extends AggregateRoot {
-  @PrimaryColumn('text')
+  @PrimaryColumn({ type: 'text', collation: 'C', primaryKeyConstraintName: 'feature_flag_pkey' })
   name!: string
 
   @Column('boolean')

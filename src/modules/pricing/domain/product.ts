@@ -1,4 +1,4 @@
-import { Column, Entity, PrimaryColumn } from 'typeorm'
+import { Check, Column, Entity, Index, PrimaryColumn } from 'typeorm'
 import { AggregateRoot } from '../../../kernel/domain/index.js'
 import { ProductAdded, ProductChanged, ProductRemoved } from './pricing-events.js'
 
@@ -12,15 +12,18 @@ export interface ProductState {
   readonly currency: string
 }
 
+// The migration is the schema's author; these say what it made, so that TypeORM proposes no change to it.
 @Entity('product')
+@Index('product_category_sku_idx', ['category', 'sku'], { where: '(deleted_at IS NULL)' })
+@Check('product_price_cents_check', `price_cents between 0 and ${maximumPriceCents}`)
 export class Product extends AggregateRoot {
-  @PrimaryColumn('text')
+  @PrimaryColumn({ type: 'text', collation: 'C', primaryKeyConstraintName: 'product_pkey' })
   sku!: string
 
   @Column('text')
   name!: string
 
-  @Column('text')
+  @Column({ type: 'text', collation: 'C' })
   category!: string
 
   // The driver hands a bigint over as text; the highest price is far below what a number holds exactly.
