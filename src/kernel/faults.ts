@@ -33,7 +33,7 @@ export function parseFaults(text: string): Fault[] {
       const known = faultPoints.find((name) => name === point)
       if (!known || (action !== 'kill' && action !== 'hold') || !/^\d{1,6}$/.test(ms) || rest.length > 0) {
         throw new TypeError(
-          `"${part}" is not point:action[:ms], with a point of ${faultPoints.join(', ')}, and kill or hold`,
+          `${JSON.stringify(part)} is not point:action[:ms], with a point of ${faultPoints.join(', ')}, and kill or hold`,
         )
       }
       return { point: known, action, ms: Number(ms) }

@@ -1,61 +1,14 @@
 import { LRUCache } from 'lru-cache'
-import type { Clock } from '../clock.js'
-import type { Faults } from '../faults.js'
-import type { AppliedJournal, Stamp } from '../journal/applied-journal.js'
+import type { Stamp } from '../journal/applied-journal.js'
 import type { Consistency } from '../journal/consistency.js'
 import { dependencyOn } from '../journal/invalidation-rules.js'
-import type { Lease } from '../journal/lease.js'
 import { currentScope } from '../persistence/transaction-scope.js'
 import type { CacheEntry } from './cache-entry.js'
-import { CacheInvalidated, type InvalidationWriter } from './cache-invalidated.js'
+import { CacheInvalidated } from './cache-invalidated.js'
+import type { CacheSurroundings, Factory, HybridCacheOptions, ReadOptions } from './cache-options.js'
 import { deepFreeze } from './deep-freeze.js'
+import { Flights, type Landing } from './flights.js'
 import { dependOuterLoadOn, LoadScope, runLoad } from './load-scope.js'
-import type { SharedTier } from './shared-tier.js'
-
-export interface HybridCacheOptions {
-  /** Unique among the caches of the service; without a colon. */
-  readonly name: string
-  /** Changes when the meaning of an entry changes, so that two releases never read each other's. */
-  readonly declaration: string
-  /** Milliseconds that an entry may be served from memory. */
-  readonly l1TtlMs: number
-  /** Milliseconds that an entry stays in Redis. */
-  readonly l2TtlMs: number
-  /** Entries in memory; the least recently used go first. */
-  readonly maxEntries: number
-  /** Whether `null` and `undefined` are kept: right only where an event tells that the thing now exists. */
-  readonly cacheAbsent: boolean
-}
-
-/** What all caches of a node share. */
-export interface CacheSurroundings {
-  readonly applied: AppliedJournal
-  readonly lease: Lease
-  /**
-   * Resolves once a check that began after the call has ended, or has taken too long.
-   *
-   * @throws what Postgres throws if it cannot be reached
-   */
-  readonly renewLease: () => Promise<void>
-  readonly shared: SharedTier
-  readonly outbox: InvalidationWriter
-  readonly faults: Faults
-  readonly clock: Clock
-}
-
-export interface LoadContext {
-  /** Adds tags that are known only once the value is. */
-  tag(...tags: string[]): void
-}
-
-export type Factory<Value> = (context: LoadContext) => Promise<Value>
-
-export interface ReadOptions<Value> {
-  readonly consistency?: Consistency | undefined
-  readonly tags?: readonly string[]
-  /** Tags that follow from the value; added to `tags`. */
-  readonly tagsOf?: (value: Value) => readonly string[]
-}
 
 /** A tier was asked for alone, and has no fresh value. */
 export class NotInTierError extends Error {
@@ -68,16 +21,6 @@ export class NotInTierError extends Error {
 /** How many tags one entry may have: each costs a comparison at every read. */
 export const maximumTags = 64
 
-interface Flight {
-  readonly stamp: Stamp
-  readonly landing: Promise<Landing>
-}
-
-interface Landing {
-  readonly entry: CacheEntry
-  readonly source: 'l2' | 'miss'
-}
-
 /**
  * A cache of two tiers, memory and Redis, whose every read makes one comparison: was anything that the value
  * depends on invalidated after the value's load began? Nothing else has to go right: not the order of
@@ -89,7 +32,7 @@ export class HybridCache {
   readonly name: string
   readonly statistics = { l1Hits: 0, l2Hits: 0, misses: 0, bypasses: 0, fenced: 0 }
   readonly #memory: LRUCache<string, CacheEntry>
-  readonly #flights = new Map<string, Flight>()
+  readonly #flights: Flights
   readonly #options: HybridCacheOptions
   readonly #sharedName: string
 
@@ -100,6 +43,7 @@ export class HybridCache {
     this.name = options.name
     this.#options = options
     this.#sharedName = `${options.name}.${options.declaration}`
+    this.#flights = new Flights(around.applied, around.lease, (key) => this.#ownSlots(key))
     this.#memory = new LRUCache({ max: options.maxEntries, ttl: options.l1TtlMs })
     // Stamps of another epoch are never fresh again; their memory is better given to what is.
     around.applied.onEpoch(() => this.#memory.clear())
@@ -131,10 +75,10 @@ export class HybridCache {
       this.statistics.l1Hits++
       return this.#answer(entry, 'l1', consistency) as Value
     }
-    const { entry: fetched, source } = await this.#fetch(
+    const { entry: fetched, source } = await this.#flights.fetch(
       key,
-      factory as Factory<unknown>,
-      options as ReadOptions<unknown>,
+      consistency?.requiredPosition ?? 0,
+      () => this.#fly(key, factory as Factory<unknown>, options as ReadOptions<unknown>),
     )
     if (source === 'l2') this.statistics.l2Hits++
     else this.statistics.misses++
@@ -157,7 +101,7 @@ export class HybridCache {
     value: unknown,
     options: { stamp?: Stamp; tags?: readonly string[] } = {},
   ): Promise<void> {
-    if (!options.stamp || currentScope()) return this.remove(key)
+    if (!options.stamp || currentScope() || !this.#mayKeep(value)) return this.remove(key)
     const entry = this.#entry(key, value, options.stamp, (options.tags ?? []).map(dependencyOn.tag))
     this.#store(key, entry)
   }
@@ -190,42 +134,6 @@ export class HybridCache {
     consistency?.answered(source, entry.obtainedAt)
     dependOuterLoadOn(entry.names)
     return entry.value
-  }
-
-  async #fetch(key: string, factory: Factory<unknown>, options: ReadOptions<unknown>): Promise<Landing> {
-    const { applied } = this.around
-    for (;;) {
-      const joinedAt = applied.position
-      const running = this.#flights.get(key)
-      if (!running || !this.#mayJoin(key, running, options.consistency))
-        return this.#takeOff(key, factory, options).landing
-      const landing = await running.landing
-      const { stamp, slots } = landing.entry
-      // The value's real tags are known only now. If one of them had been invalidated when this caller came,
-      // the value is older than its request: load anew.
-      const missed = stamp.epoch === applied.epoch && stamp.position < applied.invalidations.lastOf(slots)
-      if (!missed || applied.invalidations.lastOf(slots) > joinedAt) return landing
-    }
-  }
-
-  /** A load that began before the caller's token, or before an invalidation of the key, would answer with the past. */
-  #mayJoin(key: string, flight: Flight, consistency: Consistency | undefined): boolean {
-    return (
-      flight.stamp.position >= (consistency?.requiredPosition ?? 0) &&
-      this.around.applied.isFresh(flight.stamp, this.#ownSlots(key)) &&
-      this.around.lease.holds()
-    )
-  }
-
-  #takeOff(key: string, factory: Factory<unknown>, options: ReadOptions<unknown>): Flight {
-    const flight: Flight = {
-      stamp: this.around.applied.stamp(),
-      landing: this.#fly(key, factory, options).finally(() => {
-        if (this.#flights.get(key) === flight) this.#flights.delete(key)
-      }),
-    }
-    this.#flights.set(key, flight)
-    return flight
   }
 
   async #fly(key: string, factory: Factory<unknown>, options: ReadOptions<unknown>): Promise<Landing> {
@@ -275,6 +183,11 @@ export class HybridCache {
     if (this.#options.cacheAbsent || (entry.value !== null && entry.value !== undefined))
       this.#store(key, entry)
     return entry
+  }
+
+  /** Without an event that creates, nothing would tell that an absent thing now exists. */
+  #mayKeep(value: unknown): boolean {
+    return this.#options.cacheAbsent || (value !== null && value !== undefined)
   }
 
   #store(key: string, entry: CacheEntry): void {

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { HybridCacheOptions } from '../cache/hybrid-cache.js'
+import type { HybridCacheOptions } from '../cache/cache-options.js'
 import type { EventMapping } from '../journal/invalidation-rules.js'
 import type { QueryClass, ResultOf } from './message.js'
 

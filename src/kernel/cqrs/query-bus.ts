@@ -1,4 +1,5 @@
-import { type CacheSurroundings, HybridCache } from '../cache/hybrid-cache.js'
+import type { CacheSurroundings } from '../cache/cache-options.js'
+import { HybridCache } from '../cache/hybrid-cache.js'
 import type { Consistency } from '../journal/consistency.js'
 import type { InvalidationRules } from '../journal/invalidation-rules.js'
 import { type CacheDefaults, type CachingDeclaration, cacheOptions } from './caching.js'
