@@ -15,6 +15,8 @@ export function createRedis(url: string, timeoutMs: number, name: string): Redis
     connectionName: name,
     connectTimeout: Math.max(timeoutMs, 1_000),
     commandTimeout: timeoutMs,
+    // How long a connection that is given up may still look alive.
+    disconnectTimeout: timeoutMs,
     enableOfflineQueue: false,
     enableAutoPipelining: true,
     autoResendUnfulfilledCommands: false,

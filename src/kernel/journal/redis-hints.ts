@@ -72,16 +72,17 @@ export class RedisHints implements HintChannel {
     const { signal } = this.#stop
     while (!signal.aborted) {
       await this.clock.sleep(pingIntervalMs, signal)
-      if (signal.aborted || this.#subscriber.status !== 'ready') continue
-      const answered = await Promise.race([
-        this.#subscriber.ping().then(
-          () => true,
-          () => false,
-        ),
-        this.clock.sleep(pingIntervalMs, signal).then(() => false),
-      ])
-      // A cable that was pulled sends no FIN: without this the node would stay deaf until TCP gives up.
-      if (!answered && !signal.aborted) this.#subscriber.disconnect(true)
+      await Promise.all([this.#reconnectIfSilent(this.#subscriber), this.#reconnectIfSilent(this.publisher)])
+    }
+  }
+
+  /** A cable that was pulled sends no FIN: without this a node would stay deaf, or mute, until TCP gives up. */
+  async #reconnectIfSilent(connection: Redis): Promise<void> {
+    if (connection.status !== 'ready' || this.#stop.signal.aborted) return
+    try {
+      await connection.ping()
+    } catch {
+      if (!this.#stop.signal.aborted && connection.status === 'ready') connection.disconnect(true)
     }
   }
 }

@@ -105,10 +105,14 @@ export class StalenessCheck {
       // Jitter keeps a fleet that started together from asking Postgres in step.
       await this.clock.sleep(this.options.intervalMs * (0.75 + Math.random() / 2), signal)
       if (signal.aborted) return
+      const failedBefore = this.lastFailure !== undefined
       try {
         await this.#checks.run()
+        if (failedBefore) this.logger.info('checks succeed again')
       } catch (error) {
-        this.logger.warn({ err: error, leaseMs: Math.round(this.lease.remaining()) }, 'a check failed')
+        // Once for each change, not several times a second for as long as Postgres is away.
+        if (!failedBefore)
+          this.logger.warn({ err: error }, 'checks fail: caches are not served once the lease is over')
       }
     }
   }

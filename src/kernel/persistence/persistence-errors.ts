@@ -63,7 +63,7 @@ export function isConnectionFailure(error: unknown): boolean {
   if (!(error instanceof Error)) return false
   const code = (error as NodeJS.ErrnoException).code ?? ''
   return (
-    /^E[A-Z]+$/.test(code) ||
+    /^E[A-Z_]+$/.test(code) ||
     /^(Connection terminated|timeout exceeded|Query read timeout|Client was closed)/.test(error.message)
   )
 }
