@@ -13,7 +13,6 @@ const pingIntervalMs = 2_000
  */
 export class NotifyHints implements HintChannel {
   readonly #stop = new AbortController()
-  #client: pg.Client | undefined
   #loop: Promise<void> | undefined
 
   constructor(
@@ -32,7 +31,6 @@ export class NotifyHints implements HintChannel {
 
   async stop(): Promise<void> {
     this.#stop.abort()
-    await this.#client?.end().catch(() => {})
     await this.#loop
   }
 
@@ -47,20 +45,25 @@ export class NotifyHints implements HintChannel {
         keepAlive: true,
       })
       client.on('error', (error) => this.logger.debug({ err: error }, 'the listener’s connection broke'))
+      // A connection that ended is replaced at once, not at its next ping.
+      const ended = new AbortController()
+      client.on('end', () => ended.abort())
+      const over = AbortSignal.any([signal, ended.signal])
       client.on('notification', (message) => receive(message.payload ?? '', listener))
-      this.#client = client
       try {
         await client.connect()
         await client.query(`listen ${client.escapeIdentifier(this.channel)}`)
         listener.reconnected()
-        while (!signal.aborted) {
-          await this.clock.sleep(pingIntervalMs, signal)
-          if (!signal.aborted) await client.query('select 1')
+        while (!over.aborted) {
+          await this.clock.sleep(pingIntervalMs, over)
+          if (!over.aborted) await client.query('select 1')
         }
+        if (ended.signal.aborted) continue
       } catch (error) {
         if (!signal.aborted) this.logger.debug({ err: error }, 'listening for hints failed, trying again')
       }
-      await client.end().catch(() => {})
+      // Not waited for: a connection that has gone silent would not answer this either.
+      client.end().catch(() => {})
       await this.clock.sleep(retryMs, signal)
     }
   }
