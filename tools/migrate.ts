@@ -11,7 +11,9 @@ const dataSource = createDataSource({ databaseUrl, applicationName: 'migrate', t
 try {
   await dataSource.initialize()
   const applied = await migrate(dataSource, databaseUrl)
-  console.log(applied.length > 0 ? `Applied: ${applied.join(', ')}` : 'Nothing to apply: the schema is up to date')
+  console.log(
+    applied.length > 0 ? `Applied: ${applied.join(', ')}` : 'Nothing to apply: the schema is up to date',
+  )
 } catch (error) {
   console.error(`aftercommit: the migration failed: ${(error as Error).message}`)
   process.exitCode = 1

@@ -180,8 +180,7 @@ export class HybridCache {
   ): Promise<CacheEntry> {
     const entry = await this.#load(key, factory, options)
     await this.around.faults.at('before-store')
-    if (this.#options.cacheAbsent || (entry.value !== null && entry.value !== undefined))
-      this.#store(key, entry)
+    if (this.#mayKeep(entry.value)) this.#store(key, entry)
     return entry
   }
 

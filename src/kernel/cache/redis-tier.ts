@@ -71,7 +71,14 @@ export class RedisTier implements SharedTier {
   set(key: SharedKey, entry: SharedEntry, ttlMs: number): void {
     if (this.redis.status !== 'ready') return
     const name = this.#nameOf(key)
-    const body = JSON.stringify([entry.position, entry.names, entry.value])
+    let body: string
+    try {
+      body = JSON.stringify([entry.position, entry.names, entry.value])
+    } catch {
+      // A value that JSON cannot carry (a bigint, a cycle) lives in memory only; its reader has it already.
+      this.statistics.failures++
+      return
+    }
     this.#breaker
       .execute(() => this.redis.set(name, this.#sign(name, body) + body, 'PX', Math.max(1, Math.ceil(ttlMs))))
       .catch(() => {

@@ -3,7 +3,10 @@ import type { HybridCacheOptions } from '../cache/cache-options.js'
 import type { EventMapping } from '../journal/invalidation-rules.js'
 import type { QueryClass, ResultOf } from './message.js'
 
-/** How the answers of a query are cached, and what makes them stale: all of it in one place. */
+/**
+ * How the answers of a query are cached, and what makes them stale: all of it in one place. Answers are what JSON
+ * can carry, as L2 keeps them so: a `Date` would come back as text, an absent field never as `undefined`.
+ */
 export interface CachingDeclaration<Query extends QueryClass> {
   /** Names the answer. Two queries with the same key get the same answer. */
   readonly key: (query: InstanceType<Query>) => string

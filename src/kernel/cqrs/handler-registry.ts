@@ -42,7 +42,13 @@ export class HandlerRegistry {
   #register(handlerClass: AnyHandlerClass, container: Container): void {
     container.bind(handlerClass).toSelf().inSingletonScope()
     const declaration = declarationOf(handlerClass)
-    const handler = container.get<object>(handlerClass)
+    let handler: object
+    try {
+      handler = container.get<object>(handlerClass)
+    } catch (error) {
+      this.#problems.push(`${handlerClass.name} cannot be made: ${(error as Error).message}`)
+      return
+    }
     const doubled = this.#add(declaration, handler)
     if (doubled) this.#problems.push(`${doubled} has two handlers; one of them is ${handlerClass.name}`)
   }

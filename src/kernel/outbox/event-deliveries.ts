@@ -96,6 +96,20 @@ export class EventDeliveries {
     return affected === 1
   }
 
+  /** Gives back claims that were not run: due again at once, and the attempt does not count. */
+  release(handler: string, deliveries: readonly Delivery[]): Promise<void> {
+    return this.#run(async (manager) => {
+      await manager.query(
+        `update aftercommit_kernel.event_delivery d
+         set attempts = d.attempts - 1, next_attempt_at = clock_timestamp()
+         from unnest($2::bigint[], $3::integer[]) as claimed (position, attempt)
+         where d.handler = $1 and d.position = claimed.position and d.attempts = claimed.attempt
+           and d.state = 'pending'`,
+        [handler, deliveries.map(({ position }) => position), deliveries.map(({ attempt }) => attempt)],
+      )
+    })
+  }
+
   /** Records a failed attempt: due again in `retryMs`, or a dead letter if that is undefined. */
   fail(delivery: Delivery, error: string, retryMs: number | undefined): Promise<void> {
     return this.#run(async (manager) => {

@@ -68,7 +68,7 @@ export class EventHandlerRunner {
         await this.deliveries.fanOut(name, event.eventName, fanOutSize)
         const batch = await this.deliveries.claim(name, claimSize, claimMs)
         claimed = batch.length
-        for (const delivery of batch) await this.#deliver(delivery)
+        await this.#deliverAll(name, batch)
       } catch (error) {
         this.logger.warn({ err: error, handler: name }, 'the event handler’s deliveries cannot be reached')
       }
@@ -76,6 +76,18 @@ export class EventHandlerRunner {
         // Resolves at once if a wake came while the loop was busy.
         await this.clock.sleep(pollMs * (0.75 + Math.random() / 2), this.#wake.signal)
       }
+    }
+  }
+
+  /** Claims that a slow handler, or stopping, leaves unrun are given back before they run out. */
+  async #deliverAll(handler: string, batch: readonly Delivery[]): Promise<void> {
+    const claimedAt = this.clock.now()
+    for (const [index, delivery] of batch.entries()) {
+      const late = this.clock.now() - claimedAt > claimMs / 2
+      if (index > 0 && (late || this.#stop.signal.aborted)) {
+        return this.deliveries.release(handler, batch.slice(index))
+      }
+      await this.#deliver(delivery)
     }
   }
 

@@ -11,6 +11,8 @@ interface Tracked {
   stored: Columns
   /** How many of the aggregate's events are in the outbox. */
   written: number
+  /** Whether its row was deleted: it is no longer found, but a savepoint that rolls back restores it. */
+  removed: boolean
 }
 
 /** An aggregate as it was when a savepoint began. */
@@ -74,8 +76,10 @@ export class TrackedAggregates {
 
   /** After a DELETE: the row can be loaded or added again as another object. */
   removed(aggregate: AggregateRoot): void {
-    const { metadata } = this.get(aggregate)
+    const tracked = this.get(aggregate)
+    const { metadata } = tracked
     this.written(aggregate)
+    tracked.removed = true
     this.#byId.delete(`${metadata.name}:${idOf(metadata, aggregate)}`)
   }
 
@@ -109,17 +113,20 @@ export class TrackedAggregates {
     }
     this.#tracked = new Map([...savepoint].map(([aggregate, { tracked }]) => [aggregate, { ...tracked }]))
     this.#byId = new Map(
-      [...this.#tracked].map(([aggregate, { metadata }]) => [
-        `${metadata.name}:${idOf(metadata, aggregate)}`,
-        aggregate,
-      ]),
+      [...this.#tracked]
+        .filter(([, { removed }]) => !removed)
+        .map(([aggregate, { metadata }]) => [`${metadata.name}:${idOf(metadata, aggregate)}`, aggregate]),
     )
   }
 
-  /** @throws UnitOfWorkError while an aggregate holds an event that is not in the outbox */
-  refuseUnwrittenEvents(): void {
+  /**
+   * @param since leaves out what was raised before this savepoint: that may still be saved after it
+   * @throws UnitOfWorkError while an aggregate holds an event that is not in the outbox
+   */
+  refuseUnwrittenEvents(since?: Savepoint): void {
     for (const [aggregate, { written }] of this.#tracked) {
-      const unwritten = aggregate.uncommittedEvents.slice(written)
+      const raisedBefore = since?.get(aggregate)?.eventCount ?? 0
+      const unwritten = aggregate.uncommittedEvents.slice(Math.max(written, raisedBefore))
       if (unwritten.length > 0) {
         throw new UnitOfWorkError(
           `${aggregate.constructor.name} raised ${unwritten.map((event) => event.constructor.name).join(', ')} ` +
@@ -135,7 +142,7 @@ export class TrackedAggregates {
   }
 
   #track(metadata: EntityMetadata, aggregate: AggregateRoot, stored: Columns): void {
-    this.#tracked.set(aggregate, { metadata, stored, written: 0 })
+    this.#tracked.set(aggregate, { metadata, stored, written: 0, removed: false })
     this.#byId.set(`${metadata.name}:${idOf(metadata, aggregate)}`, aggregate)
   }
 }

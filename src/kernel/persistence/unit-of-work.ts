@@ -4,7 +4,6 @@ import type {
   EntityMetadata,
   FindOptionsWhere,
   ObjectLiteral,
-  ObjectType,
   QueryDeepPartialEntity,
   QueryRunner,
 } from 'typeorm'
@@ -87,7 +86,7 @@ export class UnitOfWork {
     try {
       const result = await work()
       // Not at the outermost COMMIT only: the savepoint's own author should hear of it.
-      aggregates.refuseUnwrittenEvents()
+      aggregates.refuseUnwrittenEvents(before)
       await runner.commitTransaction()
       return result
     } catch (error) {
@@ -98,7 +97,7 @@ export class UnitOfWork {
   }
 
   /** The aggregates of one kind, within the running transaction. */
-  of<Aggregate extends AggregateRoot>(type: ObjectType<Aggregate>): AggregateStore<Aggregate> {
+  of<Aggregate extends AggregateRoot>(type: new () => Aggregate): AggregateStore<Aggregate> {
     return new AggregateStore(type)
   }
 
@@ -120,7 +119,7 @@ const forUpdate = { lock: { mode: 'pessimistic_write' } } as const
 
 /** Loads and saves the aggregates of one kind. Rejects outside a unit of work. */
 export class AggregateStore<Aggregate extends AggregateRoot> {
-  constructor(private readonly type: ObjectType<Aggregate>) {}
+  constructor(private readonly type: new () => Aggregate) {}
 
   /** By primary key. */
   async find(id: string): Promise<Aggregate | undefined> {
@@ -266,7 +265,8 @@ async function commit(runner: QueryRunner): Promise<void> {
 
 async function rollback(runner: QueryRunner, reason: unknown): Promise<void> {
   // A connection that failed is closed by its lender, and the transaction ends with it.
-  if (!runner.isTransactionActive || runner.isReleased || isConnectionFailure(reason)) return
+  const broken = reason instanceof CommitOutcomeUnknownError || isConnectionFailure(reason)
+  if (!runner.isTransactionActive || runner.isReleased || broken) return
   try {
     await runner.rollbackTransaction()
   } catch {

@@ -1,0 +1,181 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import { Redis } from 'ioredis'
+import { RedisTier } from '../../../src/kernel/cache/redis-tier.js'
+import { GetUser } from '../../../src/modules/users/queries/get-user.js'
+import type { Node } from '../../../src/node.js'
+import { createFreshDatabase, type FreshDatabase, redisUrl } from '../../support/fresh-database.js'
+import { silentLogger } from '../../support/silent-logger.js'
+import { rareChecks, startTestNode } from '../../support/test-node.js'
+import { until } from '../../support/until.js'
+import { getUser, registerUser, renameUser } from '../../support/users.js'
+
+let database: FreshDatabase
+let redis: Redis
+let writer: Node
+let reader: Node
+
+beforeAll(async () => {
+  database = await createFreshDatabase()
+  redis = new Redis(redisUrl())
+  writer = await startTestNode(database, { env: rareChecks })
+  reader = await startTestNode(database, { env: rareChecks })
+  for (const { parts } of [writer, reader])
+    await until('Redis is connected', () => parts.redis?.status === 'ready')
+})
+afterAll(async () => {
+  await writer.stop()
+  await reader.stop()
+  const keys = await keysOf('')
+  if (keys.length > 0) await redis.del(...keys)
+  redis.disconnect()
+  await database.drop()
+})
+
+function keysOf(suffix: string): Promise<string[]> {
+  return redis.keys(`${writer.parts.installation.namespace}:*${suffix}`)
+}
+
+/** A user that L2 holds, and the reader has never asked for. */
+async function userInL2(name: string): Promise<{ id: string; key: string }> {
+  const { id } = await registerUser(writer, name)
+  // Its registration may invalidate it once more while it is on its way to this node.
+  await writer.parts.check.run()
+  await reader.parts.check.run()
+  await getUser(writer, id)
+  await until('it is in L2', async () => (await keysOf(`:${id}`)).length === 1)
+  const [key] = await keysOf(`:${id}`)
+  return { id, key: key! }
+}
+
+const tier = (node: Node) => node.parts.surroundings.shared as RedisTier
+const statistics = () => reader.parts.queryBus.cacheOf(GetUser)!.statistics
+
+describe('what is in Redis', () => {
+  test('begins with the installation’s namespace and the epoch’s name, and has an expiration', async () => {
+    const { key } = await userInL2('Ada')
+    const { installation, applied } = writer.parts
+    expect(key.startsWith(`${installation.namespace}:v1:${applied.epoch}:GetUser.`)).toBe(true)
+    for (const each of await keysOf('')) {
+      const ttl = await redis.pttl(each)
+      expect(ttl).toBeGreaterThan(0)
+      expect(ttl).toBeLessThanOrEqual(120_000)
+    }
+  })
+
+  test('is served to a node that has not loaded it', async () => {
+    const { id } = await userInL2('Ada')
+    const before = { ...statistics() }
+    expect((await getUser(reader, id))?.name).toBe('Ada')
+    expect(statistics()).toMatchObject({ l2Hits: before.l2Hits + 1, misses: before.misses })
+  })
+})
+
+describe('what somebody else has written to Redis is a miss, and counted, but never served', () => {
+  test.each<[string, (text: string, key: string) => string | Promise<string>]>([
+    ['garbage', () => 'garbage'],
+    ['nothing at all', () => ''],
+    ['bytes that are no text', () => '\u0000\uffff\ud800'.repeat(30)],
+    ['an entry cut off in the middle', (text) => text.slice(0, -10)],
+    ['an entry cut off in its signature', (text) => text.slice(0, 20)],
+    ['another value under the true signature', (text) => text.replace('Ada', 'Eve')],
+    ['a higher position under the true signature', (text) => text.replace(/\[\d+,/, '[999999,')],
+    ['a signature without an entry', (text) => text.slice(0, 43)],
+    [
+      'another user’s true entry',
+      async () => {
+        const eve = await userInL2('Eve')
+        return (await redis.get(eve.key))!
+      },
+    ],
+  ])('%s', async (_what, forge) => {
+    const { id, key } = await userInL2('Ada')
+    await redis.set(key, await forge((await redis.get(key))!, key))
+    const before = tier(reader).statistics.rejected
+    expect((await getUser(reader, id))?.name).toBe('Ada')
+    expect(tier(reader).statistics.rejected).toBe(before + 1)
+  })
+
+  test('a value of another type', async () => {
+    const { id, key } = await userInL2('Ada')
+    await redis.del(key)
+    await redis.rpush(key, 'a list')
+    const before = tier(reader).statistics.failures
+    expect((await getUser(reader, id))?.name).toBe('Ada')
+    expect(tier(reader).statistics.failures).toBe(before + 1)
+  })
+
+  test('an older snapshot of the true entry', async () => {
+    const { id, key } = await userInL2('Ada')
+    const snapshot = (await redis.get(key))!
+    await renameUser(writer, id, 'Grace')
+    await reader.parts.check.run()
+    await redis.set(key, snapshot)
+    const before = statistics().fenced
+    expect((await getUser(reader, id))?.name).toBe('Grace')
+    expect(statistics().fenced).toBe(before + 1)
+  })
+})
+
+describe('a value that JSON cannot carry', () => {
+  test('costs its place in L2, never the read that loaded it', async () => {
+    const { applied } = writer.parts
+    const failures = tier(writer).statistics.failures
+    const entry = { value: { amount: 1n }, position: applied.position, names: [] }
+    expect(() =>
+      tier(writer).set({ epoch: applied.epoch, cache: 'Test.d', key: 'big' }, entry, 1_000),
+    ).not.toThrow()
+    await until('it is counted', () => tier(writer).statistics.failures === failures + 1)
+  })
+})
+
+describe('a node that starts while Redis holds old entries', () => {
+  test('serves none that was invalidated before it started', async () => {
+    const { id, key } = await userInL2('Ada')
+    const snapshot = (await redis.get(key))!
+    await renameUser(writer, id, 'Grace')
+    await redis.set(key, snapshot)
+    const late = await startTestNode(database, { env: rareChecks })
+    try {
+      await until('Redis is connected', () => late.parts.redis?.status === 'ready')
+      expect((await getUser(late, id))?.name).toBe('Grace')
+    } finally {
+      await late.stop()
+    }
+  })
+})
+
+describe('hints over Redis', () => {
+  test('evict on the other node long before a check would', async () => {
+    const { id } = await userInL2('Ada')
+    await getUser(reader, id)
+    await renameUser(writer, id, 'Grace')
+    await until('the other node has heard', async () => (await getUser(reader, id))?.name === 'Grace')
+  })
+
+  test('that somebody else has published change nothing and are counted', async () => {
+    const { subscriber, applied, installation } = reader.parts
+    const channel = `${installation.namespace}:hints`
+    const before = { rejected: subscriber.statistics.rejected, position: applied.position }
+    const forged = JSON.stringify([
+      applied.epoch,
+      applied.position + 1,
+      [[applied.position + 1, 'x', 'users.user-renamed', {}]],
+    ])
+    for (const text of ['', 'garbage', forged, '0'.repeat(64) + forged]) await redis.publish(channel, text)
+    await until('all were received', () => subscriber.statistics.rejected === before.rejected + 4)
+    expect(applied.position).toBe(before.position)
+  })
+})
+
+describe('an entry under the true name', () => {
+  test('is not read by whoever has another secret', async () => {
+    const { key } = await userInL2('Ada')
+    const [namespace, , epoch, cache, id] = key.split(':') as [string, string, string, string, string]
+    const { secret } = writer.parts.installation
+    const ours = new RedisTier(redis, { namespace, secret }, silentLogger)
+    const theirs = new RedisTier(redis, { namespace, secret: Buffer.from('guessed') }, silentLogger)
+    expect(await ours.get({ epoch, cache, key: id })).toMatchObject({ value: { name: 'Ada' } })
+    expect(await theirs.get({ epoch, cache, key: id })).toBeUndefined()
+    expect(theirs.statistics.rejected).toBe(1)
+  })
+})

@@ -1,0 +1,64 @@
+import 'reflect-metadata'
+import { randomUUID } from 'node:crypto'
+import pg from 'pg'
+import { createDataSource } from '../../ormconfig.js'
+
+export interface FreshDatabase {
+  readonly url: string
+  readonly name: string
+  drop(): Promise<void>
+}
+
+function setting(name: string): string {
+  const value = process.env[name]
+  if (!value) throw new Error(`${name} is not set: run the tests with "npm test", which starts the servers`)
+  return value
+}
+
+export const serverUrl = (): string => setting('AFTERCOMMIT_TEST_DATABASE_URL')
+export const redisUrl = (): string => setting('AFTERCOMMIT_TEST_REDIS_URL')
+
+/** Connects as the tests' own user, runs the work, and leaves. */
+export async function withClient<Result>(
+  url: string,
+  work: (client: pg.Client) => Promise<Result>,
+): Promise<Result> {
+  const client = new pg.Client({ connectionString: url })
+  // A test may end the connection on purpose; without a listener that would end the process.
+  client.on('error', () => {})
+  await client.connect()
+  try {
+    return await work(client)
+  } finally {
+    await client.end()
+  }
+}
+
+/** A database of the suite's own. */
+export async function createFreshDatabase(options: { migrated?: boolean } = {}): Promise<FreshDatabase> {
+  const name = `aftercommit_test_${randomUUID().replaceAll('-', '')}`
+  await withClient(serverUrl(), (client) => client.query(`create database ${name}`))
+  const url = new URL(serverUrl())
+  url.pathname = `/${name}`
+  const database: FreshDatabase = {
+    url: url.href,
+    name,
+    drop: async () => {
+      await withClient(serverUrl(), (client) => client.query(`drop database if exists ${name} with (force)`))
+    },
+  }
+  if (options.migrated !== false) {
+    const dataSource = await createDataSource({ databaseUrl: url.href, poolSize: 2 }).initialize()
+    await dataSource.runMigrations({ transaction: 'each' }).finally(() => dataSource.destroy())
+  }
+  return database
+}
+
+/** Runs one statement on a connection of its own. */
+export async function query<Row extends object>(
+  database: FreshDatabase,
+  text: string,
+  values: readonly unknown[] = [],
+): Promise<Row[]> {
+  return withClient(database.url, async (client) => (await client.query(text, [...values])).rows as Row[])
+}

@@ -1,0 +1,86 @@
+import { randomUUID } from 'node:crypto'
+import type {
+  Journal,
+  JournalMessage,
+  JournalPage,
+  NumberingResult,
+} from '../../src/kernel/journal/journal.js'
+
+interface Row {
+  readonly type: string
+  readonly payload: unknown
+  position: number | null
+  numberingId: string
+}
+
+/** Postgres as the protocol sees it, without Postgres. Tests change its history freely. */
+export class InMemoryJournal implements Journal {
+  epoch = '00000000000000e1'
+  head = 0
+  headId: string | null = null
+  rows: Row[] = []
+  readonly calls: string[] = []
+  /** Awaited before a read takes its snapshot. */
+  beforeRead: () => Promise<void> | undefined = () => undefined
+  /** Awaited after a read has taken its snapshot, before it answers. */
+  afterRead: () => Promise<void> | undefined = () => undefined
+
+  /** A transaction commits with one event, which has no position yet. */
+  commit(type: string, payload: unknown): void {
+    this.rows.push({ type, payload, position: null, numberingId: '' })
+  }
+
+  /** Retention, or an operator, deletes what was numbered up to a position. */
+  deleteUpTo(position: number): void {
+    this.rows = this.rows.filter((row) => row.position === null || row.position > position)
+  }
+
+  number(atMost: number): Promise<NumberingResult> {
+    this.calls.push('number')
+    const unnumbered = this.rows.filter((row) => row.position === null).slice(0, atMost)
+    const id = randomUUID()
+    for (const row of unnumbered) {
+      row.position = ++this.head
+      row.numberingId = id
+      this.headId = id
+    }
+    return Promise.resolve({
+      epoch: this.epoch,
+      head: this.head,
+      headId: this.headId,
+      numbered: unnumbered.length,
+    })
+  }
+
+  async read(after: number, atMost: number): Promise<JournalPage> {
+    this.calls.push(`read ${after}`)
+    await this.beforeRead()
+    const numbered = this.rows.filter((row) => row.position !== null) as (Row & { position: number })[]
+    const page: JournalPage = {
+      epoch: this.epoch,
+      head: this.head,
+      headId: this.headId,
+      unnumbered: numbered.length < this.rows.length,
+      afterId: numbered.find((row) => row.position === after)?.numberingId ?? null,
+      messages: numbered
+        .filter((row) => row.position > after)
+        .slice(0, atMost)
+        .map(
+          ({ position, numberingId, type, payload }): JournalMessage => ({
+            position,
+            numberingId,
+            type,
+            payload,
+          }),
+        ),
+    }
+    await this.afterRead()
+    return page
+  }
+
+  beginEpoch(seen: string): Promise<string> {
+    this.calls.push('beginEpoch')
+    if (this.epoch === seen) this.epoch = (BigInt(`0x${seen}`) + 1n).toString(16).padStart(16, '0')
+    return Promise.resolve(this.epoch)
+  }
+}

@@ -1,0 +1,36 @@
+import type { Clock } from '../../src/kernel/clock.js'
+
+/** Time that stands still until a test moves it. */
+export class ManualClock implements Clock {
+  #now = 1_000
+  #wallOffset = 1_700_000_000_000
+  #sleepers: { until: number; wake: () => void }[] = []
+
+  now(): number {
+    return this.#now
+  }
+
+  wall(): number {
+    return this.#now + this.#wallOffset
+  }
+
+  sleep(ms: number, signal?: AbortSignal): Promise<void> {
+    return new Promise((wake) => {
+      if (signal?.aborted) return wake()
+      this.#sleepers.push({ until: this.#now + ms, wake })
+      signal?.addEventListener('abort', () => wake())
+    })
+  }
+
+  advance(ms: number): void {
+    this.#now += ms
+    const due = this.#sleepers.filter((sleeper) => sleeper.until <= this.#now)
+    this.#sleepers = this.#sleepers.filter((sleeper) => sleeper.until > this.#now)
+    for (const { wake } of due) wake()
+  }
+
+  /** As when the clock is set, or the machine was suspended and its monotonic clock stood still. */
+  jumpWall(ms: number): void {
+    this.#wallOffset += ms
+  }
+}

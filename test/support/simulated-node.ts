@@ -1,0 +1,125 @@
+import type { InvalidationWriter } from '../../src/kernel/cache/cache-invalidated.js'
+import type { CacheSurroundings, HybridCacheOptions } from '../../src/kernel/cache/cache-options.js'
+import { HybridCache } from '../../src/kernel/cache/hybrid-cache.js'
+import type { SharedTier } from '../../src/kernel/cache/shared-tier.js'
+import { noSharedTier } from '../../src/kernel/cache/shared-tier.js'
+import { type DomainEvent, domainEvent, nameOf, z } from '../../src/kernel/domain/index.js'
+import { Faults } from '../../src/kernel/faults.js'
+import { AppliedJournal } from '../../src/kernel/journal/applied-journal.js'
+import { Consistency, type Tier } from '../../src/kernel/journal/consistency.js'
+import type { ConsistencyToken } from '../../src/kernel/journal/consistency-token.js'
+import { dependencyOn, InvalidationRules } from '../../src/kernel/journal/invalidation-rules.js'
+import { LastInvalidations } from '../../src/kernel/journal/last-invalidations.js'
+import { Lease } from '../../src/kernel/journal/lease.js'
+import { StalenessCheck } from '../../src/kernel/journal/staleness-check.js'
+import { InMemoryJournal } from './in-memory-journal.js'
+import { ManualClock } from './manual-clock.js'
+import { silentLogger } from './silent-logger.js'
+
+/** An event that says itself what it makes stale. */
+export class Happened extends domainEvent(
+  'test.happened',
+  z.object({ keys: z.array(z.string()).optional(), tags: z.array(z.string()).optional() }),
+) {}
+
+export const maxStalenessMs = 2_000
+export const cacheName = 'Thing'
+
+export interface Simulation {
+  readonly journal?: InMemoryJournal
+  readonly clock?: ManualClock
+  readonly shared?: SharedTier
+  readonly replayAtStart?: number
+  readonly slots?: number
+  readonly cache?: Partial<HybridCacheOptions>
+  /** Whether a read without a lease may renew it by a check. */
+  readonly renews?: boolean
+}
+
+/** The freshness protocol of one node, without servers and on a clock of the test's. */
+export class SimulatedNode {
+  readonly journal: InMemoryJournal
+  readonly clock: ManualClock
+  readonly rules = new InvalidationRules()
+  readonly applied: AppliedJournal
+  readonly lease: Lease
+  readonly check: StalenessCheck
+  readonly cache: HybridCache
+  readonly surroundings: CacheSurroundings
+  readonly written: DomainEvent[] = []
+
+  constructor({
+    journal = new InMemoryJournal(),
+    clock = new ManualClock(),
+    shared = noSharedTier,
+    replayAtStart = 1_000,
+    slots = 65_536,
+    cache = {},
+    renews = false,
+  }: Simulation = {}) {
+    this.journal = journal
+    this.clock = clock
+    this.rules.add(Happened, ({ keys = [], tags = [] }) => [
+      ...keys.map((key) => dependencyOn.key(cacheName, key)),
+      ...tags.map(dependencyOn.tag),
+    ])
+    this.applied = new AppliedJournal(new LastInvalidations(slots), this.rules, clock, silentLogger)
+    this.lease = new Lease(clock, maxStalenessMs)
+    this.check = new StalenessCheck(
+      journal,
+      this.applied,
+      this.lease,
+      () => journal.number(2_000),
+      clock,
+      silentLogger,
+      { intervalMs: 400, replayAtStart },
+    )
+    const outbox: InvalidationWriter = {
+      write: async (events) => {
+        this.written.push(...events)
+        for (const event of events) journal.commit(nameOf(event), event.payload)
+      },
+    }
+    this.surroundings = {
+      applied: this.applied,
+      lease: this.lease,
+      renewLease: async () => {
+        if (renews) await this.check.run()
+      },
+      shared,
+      outbox,
+      faults: new Faults(),
+      clock,
+    }
+    this.cache = new HybridCache(
+      {
+        name: cacheName,
+        declaration: 'd1',
+        l1TtlMs: 300_000,
+        l2TtlMs: 3_600_000,
+        maxEntries: 1_000,
+        cacheAbsent: false,
+        ...cache,
+      },
+      this.surroundings,
+    )
+  }
+
+  /** A request of a client. */
+  request(required?: ConsistencyToken, onlyTier?: Tier): Consistency {
+    return new Consistency(this.check, this.applied, required, onlyTier)
+  }
+
+  /** Commits an event somewhere, and has this node apply it. */
+  async apply(stale: { keys?: string[]; tags?: string[] }): Promise<void> {
+    this.journal.commit('test.happened', stale)
+    this.clock.advance(1)
+    await this.check.run()
+  }
+}
+
+export async function startSimulatedNode(simulation: Simulation = {}): Promise<SimulatedNode> {
+  const node = new SimulatedNode(simulation)
+  await node.check.run()
+  return node
+}

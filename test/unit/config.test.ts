@@ -1,0 +1,92 @@
+import { describe, expect, test } from '@jest/globals'
+import { ConfigError, readConfig } from '../../src/config.js'
+
+const secret = 'hunter2-hunter2-hunter2'
+const enough = { DATABASE_URL: `postgres://app:${secret}@db.example:5432/app` }
+
+function refusal(environment: Record<string, string | undefined>): string {
+  try {
+    readConfig(environment)
+  } catch (error) {
+    expect(error).toBeInstanceOf(ConfigError)
+    return (error as Error).message
+  }
+  throw new Error(`Not refused: ${JSON.stringify(environment)}`)
+}
+
+describe('the configuration', () => {
+  test('a database is all that a node needs to be told', () => {
+    const config = readConfig(enough)
+    expect(config).toMatchObject({ PORT: 3000, MAX_STALENESS_MS: 2_000, RUN_MIGRATIONS: true, FAULTS: [] })
+    expect(config.REDIS_URL).toBeUndefined()
+    expect(config.ADMIN_TOKEN).toBeUndefined()
+  })
+
+  test('an empty variable counts as not set', () => {
+    const config = readConfig({ ...enough, PORT: '', REDIS_URL: '', ADMIN_TOKEN: '', RUN_MIGRATIONS: '' })
+    expect(config).toMatchObject({ PORT: 3000, RUN_MIGRATIONS: true })
+    expect(refusal({ DATABASE_URL: '' })).toBe('DATABASE_URL is not set')
+    expect(refusal({})).toBe('DATABASE_URL is not set')
+  })
+
+  test.each([
+    ['DATABASE_URL', `mysql://app:${secret}@db.example/app`],
+    ['DATABASE_URL', `app:${secret}@db.example`],
+    ['REDIS_URL', `http://:${secret}@redis.example`],
+    ['REDIS_URL', secret],
+    ['PORT', '65536'],
+    ['PORT', '-1'],
+    ['PORT', '3000.5'],
+    ['PORT', '0x10'],
+    ['PORT', 'http'],
+    ['PORT', '9'.repeat(400)],
+    ['NODE_NAME', 'two words'],
+    ['NODE_NAME', 'x'.repeat(49)],
+    ['NODE_NAME', 'a\nb'],
+    ['ADMIN_TOKEN', 'hunter2-hunter2'],
+    ['LOG_LEVEL', 'loud'],
+    ['RUN_MIGRATIONS', 'yes'],
+    ['MAX_STALENESS_MS', '199'],
+    ['MAX_STALENESS_MS', '60001'],
+    ['CHECK_INTERVAL_MS', '19'],
+    ['CHECK_INTERVAL_MS', '1001'],
+    ['INVALIDATION_SLOTS', '1000'],
+    ['INVALIDATION_SLOTS', '128'],
+    ['REPLAY_AT_START', '1000001'],
+    ['CACHE_L1_TTL_MS', '0'],
+    ['CACHE_L2_TTL_MS', '0'],
+    ['CACHE_MAX_ENTRIES', '0'],
+    ['DATABASE_POOL_SIZE', '1'],
+    ['DATABASE_TIMEOUT_MS', '99'],
+    ['LOAD_CONCURRENCY', '0'],
+    ['LOAD_CONCURRENCY', '20'],
+    ['LOAD_QUEUE', '-1'],
+    ['REDIS_TIMEOUT_MS', '9'],
+    ['OUTBOX_RETENTION_HOURS', '0'],
+    ['SHUTDOWN_TIMEOUT_MS', '99'],
+    ['FAULTS', 'before-load:explode'],
+    ['FAULTS', 'before-load:\nexplode'],
+  ])(
+    'a bad %s (%j) is refused in one line that begins with its name and repeats no secret',
+    (name, value) => {
+      const message = refusal({ ...enough, [name]: value })
+      expect(message).toMatch(new RegExp(`^${name}\\b`))
+      expect(message).not.toContain('\n')
+      expect(message).not.toContain('hunter2')
+    },
+  )
+
+  test('the shortest of two intervals must fit into the other twice', () => {
+    expect(readConfig({ ...enough, MAX_STALENESS_MS: '200', CHECK_INTERVAL_MS: '100' })).toBeDefined()
+    expect(refusal({ ...enough, MAX_STALENESS_MS: '200', CHECK_INTERVAL_MS: '101' })).toMatch(
+      /^CHECK_INTERVAL_MS/,
+    )
+  })
+
+  test('faults are refused in production', () => {
+    const faulty = { ...enough, FAULTS: 'after-commit:kill' }
+    expect(readConfig(faulty).FAULTS).toHaveLength(1)
+    expect(refusal({ ...faulty, NODE_ENV: 'production' })).toBe('FAULTS: refused with NODE_ENV=production')
+    expect(readConfig({ ...enough, NODE_ENV: 'production' }).FAULTS).toEqual([])
+  })
+})

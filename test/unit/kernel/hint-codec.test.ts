@@ -1,0 +1,89 @@
+import { createHmac } from 'node:crypto'
+import { describe, expect, test } from '@jest/globals'
+import fc from 'fast-check'
+import { type Hint, HintCodec } from '../../../src/kernel/journal/hint.js'
+import { seed } from '../../support/seed.js'
+
+const secret = Buffer.from('a secret that only Postgres hands out')
+const codec = new HintCodec({ namespace: 'here', secret })
+const signatureLength = 64
+
+const hint: Hint = {
+  epoch: '00000000000000e1',
+  head: 7,
+  messages: [{ position: 7, numberingId: 'call-1', type: 'users.user-renamed', payload: { userId: 'u' } }],
+}
+
+const encoded = codec.encode(hint)
+
+/** What somebody makes who has the secret, but not our version of the format. */
+function signed(body: string): string {
+  return createHmac('sha256', secret).update('here:hints\n').update(body).digest('hex') + body
+}
+
+describe('hints', () => {
+  test('arrive as they were sent, whatever JSON payload they carry', () => {
+    fc.assert(
+      fc.property(fc.jsonValue(), (payload) => {
+        const sent = { ...hint, messages: [{ ...hint.messages[0]!, payload }] }
+        expect(codec.decode(codec.encode(sent))).toEqual(JSON.parse(JSON.stringify(sent)))
+      }),
+      { seed },
+    )
+  })
+
+  test('with one character changed anywhere are dropped', () => {
+    for (let index = 0; index < encoded.length; index++) {
+      const forged = `${encoded.slice(0, index)}${encoded[index] === '1' ? '2' : '1'}${encoded.slice(index + 1)}`
+      expect(codec.decode(forged)).toBeUndefined()
+    }
+  })
+
+  test('that are truncated anywhere are dropped', () => {
+    for (let length = 0; length < encoded.length; length++) {
+      expect(codec.decode(encoded.slice(0, length))).toBeUndefined()
+    }
+  })
+
+  test('a true signature does not carry over to another body', () => {
+    const other = codec.encode({ ...hint, head: 8 })
+    expect(codec.decode(encoded.slice(0, signatureLength) + other.slice(signatureLength))).toBeUndefined()
+    expect(codec.decode(`${encoded} `)).toBeUndefined()
+  })
+
+  test('of another installation are dropped, even with the same secret', () => {
+    expect(new HintCodec({ namespace: 'there', secret }).decode(encoded)).toBeUndefined()
+  })
+
+  test('signed with another secret are dropped', () => {
+    const stranger = new HintCodec({ namespace: 'here', secret: Buffer.from('guessed') })
+    expect(codec.decode(stranger.encode(hint))).toBeUndefined()
+  })
+
+  test('no garbage is taken for a hint', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary', maxLength: 200 }), (text) => {
+        expect(codec.decode(text)).toBeUndefined()
+      }),
+      { seed, numRuns: 1_000 },
+    )
+  })
+
+  test.each([
+    ['no position', '["00000000000000e1",0,[]]'],
+    ['a fraction', '["00000000000000e1",1.5,[]]'],
+    ['a position beyond what is exact', '["00000000000000e1",9007199254740992,[]]'],
+    ['an epoch of another kind', '["E1",1,[]]'],
+    ['a message without a position', '["00000000000000e1",1,[["1","id","type",{}]]]'],
+    ['another shape', '{"head":1}'],
+  ])('signed by us, but with %s, are dropped', (_what, body) => {
+    expect(codec.decode(signed(body))).toBeUndefined()
+  })
+
+  test('that are huge go out without their messages, so that the receiver asks Postgres', () => {
+    const huge = { ...hint, messages: [{ ...hint.messages[0]!, payload: 'x'.repeat(1_000_000) }] }
+    const sent = codec.encode(huge)
+    expect(sent.length).toBeLessThan(1_000)
+    expect(codec.decode(sent)).toEqual({ ...hint, messages: [] })
+  })
+})
