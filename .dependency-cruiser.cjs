@@ -3,7 +3,8 @@ module.exports = {
   forbidden: [
     {
       name: 'no-circular-imports',
-      comment: 'Two files that import each other are one thing in two rooms, and their load order is an accident.',
+      comment:
+        'Two files that import each other are one thing in two rooms, and their load order is an accident.',
       severity: 'error',
       from: {},
       to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } },
@@ -38,7 +39,10 @@ module.exports = {
         'neither can be changed, or deleted, alone.',
       severity: 'error',
       from: { path: '^src/modules/([^/]+)/' },
-      to: { path: '^src/modules/([^/]+)/', pathNot: ['^src/modules/$1/', '^src/modules/[^/]+/domain/[^/]+-events\\.ts$'] },
+      to: {
+        path: '^src/modules/([^/]+)/',
+        pathNot: ['^src/modules/$1/', '^src/modules/[^/]+/domain/[^/]+-events\\.ts$'],
+      },
     },
     {
       name: 'only-journal-and-cache-know-redis',
@@ -59,14 +63,16 @@ module.exports = {
     },
     {
       name: 'only-the-roots-wire',
-      comment: 'main.ts, node.ts and container.ts put things together; anything else that imports them has it backwards.',
+      comment:
+        'main.ts, node.ts and container.ts put things together; anything else that imports them has it backwards.',
       severity: 'error',
       from: { path: '^src/(kernel|modules)/' },
       to: { path: '^src/[^/]+\\.ts$' },
     },
     {
       name: 'tools-stay-outside',
-      comment: 'The service must run without the tools, which need packages that production does not install.',
+      comment:
+        'The service must run without the tools, which need packages that production does not install.',
       severity: 'error',
       from: { path: '^(src|migrations|ormconfig)' },
       to: { path: '^(tools|test|bench)/' },
