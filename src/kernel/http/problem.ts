@@ -51,7 +51,7 @@ export function problemOf(error: unknown): Problem {
     return problem(400, 'invalid-header', 'A header does not validate', { detail: error.message })
   }
   if (error instanceof DomainError) {
-    return problem(statusOfKind[error.kind], error.code, error.message)
+    return problem(statusOfKind[error.kind], error.code, titleOf(error.code), { detail: error.message })
   }
   if (error instanceof AggregateNotFoundError) {
     return problem(404, 'not-found', 'There is no such thing', { detail: error.message })
@@ -87,6 +87,11 @@ export function problemOf(error: unknown): Problem {
     })
   }
   return problemOfFramework(error as FastifyError)
+}
+
+/** The same for every occurrence, as RFC 9457 wants it: `email-taken` reads "Email taken". */
+function titleOf(code: string): string {
+  return code.charAt(0).toUpperCase() + code.slice(1).replaceAll('-', ' ')
 }
 
 function problemOfFramework(error: FastifyError): Problem {

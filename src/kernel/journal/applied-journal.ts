@@ -105,13 +105,13 @@ export class AppliedJournal {
     this.#numberingId = floorId
     this.#lastCheck = { startedAt: Number.NEGATIVE_INFINITY, head: 0 }
     this.invalidations.reset(floor)
-    if (!first) {
-      this.statistics.epochs++
-      this.logger.warn(
-        { epoch, position: floor },
-        'the database has entered another epoch: all caches start empty',
-      )
-    }
+    // The first epoch replaces nothing: there is no cache and no connection of an older one.
+    if (first) return
+    this.statistics.epochs++
+    this.logger.warn(
+      { epoch, position: floor },
+      'the database has entered another epoch: all caches start empty',
+    )
     for (const listener of this.#epochListeners) listener(epoch)
   }
 
