@@ -37,14 +37,17 @@ export class Kernel1700000000000 implements MigrationInterface {
       `create index outbox_unnumbered on aftercommit_kernel.outbox_message (id) where position is null`,
     )
 
+    await queryRunner.query(
+      `create index outbox_numbered on aftercommit_kernel.outbox_message (numbered_at) where numbered_at is not null`,
+    )
+
     // A value that a crash may still take back must not be seen by a load: with synchronous_commit off a
     // transaction is visible before it is durable.
     await queryRunner.query(`
       create function aftercommit_kernel.refuse_asynchronous_commit() returns trigger language plpgsql as $$
       begin
         if current_setting('synchronous_commit') = 'off' then
-          raise exception 'aftercommit: events cannot be written with synchronous_commit = off'
-            using errcode = 'object_not_in_prerequisite_state';
+          raise exception 'aftercommit: events cannot be written with synchronous_commit = off';
         end if;
         return null;
       end $$`)
@@ -61,13 +64,16 @@ export class Kernel1700000000000 implements MigrationInterface {
       ) with (fillfactor = 10)`)
     await queryRunner.query(`insert into aftercommit_kernel.journal_head default values`)
 
-    // Fails on a standby (pg_current_wal_lsn), which must never answer a check.
+    // Fails on a standby (pg_current_wal_lsn), which must never answer a check. The object ids differ in every copy
+    // of the database, by template or by dump: a staging copy on the same server must not share keys and tokens.
     await queryRunner.query(`
       create function aftercommit_kernel.current_epoch() returns text language sql stable as $$
         select left(encode(sha256(convert_to(concat_ws(':',
             (select system_identifier from pg_control_system()),
             left(pg_walfile_name(pg_current_wal_lsn()), 8),
             (select namespace from aftercommit_kernel.installation),
+            (select oid from pg_database where datname = current_database()),
+            'aftercommit_kernel.journal_head'::regclass::oid,
             branch), 'UTF8')), 'hex'), 16)
         from aftercommit_kernel.journal_head
       $$`)
@@ -121,6 +127,8 @@ export class Kernel1700000000000 implements MigrationInterface {
     await queryRunner.query(`
       create function aftercommit_kernel.begin_epoch(seen text) returns text language plpgsql volatile as $$
       begin
+        -- Or a crash could take the new epoch back, and open the old one's keys again.
+        perform set_config('synchronous_commit', 'on', true);
         perform pg_advisory_xact_lock(hashtextextended('aftercommit_kernel.number_outbox', 0));
         if aftercommit_kernel.current_epoch() = seen then
           update aftercommit_kernel.journal_head set branch = gen_random_uuid();

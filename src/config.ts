@@ -18,9 +18,18 @@ const url = (...protocols: string[]) =>
   z
     .string()
     .refine(
-      (text) => URL.canParse(text) && protocols.includes(new URL(text).protocol),
-      `must be a URL that begins with ${protocols.map((p) => `${p}//`).join(' or ')}`,
+      (text) => URL.canParse(text) && protocols.includes(new URL(text).protocol) && isDecodable(text),
+      `must be a URL that begins with ${protocols.map((p) => `${p}//`).join(' or ')}, its user and password encoded`,
     )
+
+function isDecodable(text: string): boolean {
+  try {
+    decodeURIComponent(new URL(text).username + new URL(text).password)
+    return true
+  } catch {
+    return false
+  }
+}
 
 const isPowerOfTwo = (n: number) => Number.isInteger(Math.log2(n))
 

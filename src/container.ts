@@ -77,7 +77,7 @@ export function createParts(config: Config, logger: Logger, offered: readonly Se
   const rules = new InvalidationRules(offered.flatMap((module) => module.events))
   declareCacheInvalidated(rules)
   const lease = new Lease(clock, config.MAX_STALENESS_MS)
-  const applied = new AppliedJournal(new LastInvalidations(config.INVALIDATION_SLOTS), rules, clock, logger)
+  const applied = new AppliedJournal(new LastInvalidations(config.INVALIDATION_SLOTS), rules, logger)
   const redis = config.REDIS_URL
     ? createRedis(config.REDIS_URL, config.REDIS_TIMEOUT_MS, config.NODE_NAME)
     : undefined

@@ -12,7 +12,18 @@ try {
   process.exit(2)
 }
 
-const logger = pino({ level: config.LOG_LEVEL, base: { node: config.NODE_NAME } })
+const logger = pino({
+  level: config.LOG_LEVEL,
+  base: { node: config.NODE_NAME },
+  // ioredis attaches the AUTH command, password and all, to its errors; TypeORM a statement's parameters.
+  redact: [
+    'err.command',
+    'err.parameters',
+    'err.driverError.parameters',
+    'err.detail',
+    'err.driverError.detail',
+  ],
+})
 const node = new Node(config, logger)
 
 let stopping = false

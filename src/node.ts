@@ -26,6 +26,7 @@ export class Node {
   #server: FastifyInstance | undefined
   #phase: Phase = 'starting'
   #migrated = false
+  #starting: Promise<void> | undefined
   readonly #stop = new AbortController()
 
   constructor(
@@ -48,19 +49,21 @@ export class Node {
    *
    * @throws if the port is taken, or a migration fails
    */
-  async start(): Promise<void> {
+  start(): Promise<void> {
+    this.#starting ??= this.#start()
+    return this.#starting
+  }
+
+  async #start(): Promise<void> {
     await this.#listen()
     await this.#reachPostgres()
     if (this.#stop.signal.aborted) return
-    const { installation, journal, redis, check, subscriber, deliveries, eventHandlers, retention } =
-      this.parts
-    installation.learn(await journal.installation())
+    const { redis, subscriber, eventHandlers, retention } = this.parts
     redis?.connect().catch(() => {})
-    await check.start()
     await subscriber.start()
-    await deliveries.register([...this.parts.handlers.events.keys()])
     for (const runner of eventHandlers) runner.start()
     retention.start()
+    if (this.#stop.signal.aborted) return
     this.#phase = 'serving'
     this.logger.info({ url: this.url, position: this.parts.applied.position }, 'ready')
   }
@@ -70,17 +73,16 @@ export class Node {
    * step needs what the later ones close.
    */
   async stop(): Promise<void> {
-    const started = this.#phase === 'serving'
     this.#phase = 'stopping'
     this.#stop.abort()
     const { eventHandlers, retention, dispatcher, check, subscriber, redis, journal, dataSource } = this.parts
     await this.#closeServer()
-    if (started) {
-      await Promise.all([retention.stop(), ...eventHandlers.map((runner) => runner.stop())])
-      await dispatcher.stop()
-      await check.stop()
-      await subscriber.stop()
-    }
+    // What is being started now could otherwise go on over closed connections.
+    await this.#starting?.catch(() => {})
+    await Promise.all([retention.stop(), ...eventHandlers.map((runner) => runner.stop())])
+    await dispatcher.stop()
+    await check.stop()
+    await subscriber.stop()
     redis?.disconnect()
     await journal.close()
     if (dataSource.isInitialized) await dataSource.destroy()
@@ -142,17 +144,12 @@ export class Node {
     await server.close().finally(() => clearInterval(timer))
   }
 
+  /** Everything at the start that needs Postgres, tried until it succeeds or the node is stopped. */
   async #reachPostgres(): Promise<void> {
-    const { dataSource } = this.parts
     const { signal } = this.#stop
     for (let attempt = 1; !signal.aborted; attempt++) {
       try {
-        if (!dataSource.isInitialized) await dataSource.initialize()
-        if (this.config.RUN_MIGRATIONS) {
-          await this.#migrate()
-          this.#migrated = true
-        } else this.#migrated = !(await dataSource.showMigrations())
-        if (this.#migrated) return
+        if (await this.#prepare()) return
         this.logger.warn('migrations are pending and RUN_MIGRATIONS is false: waiting for them')
       } catch (error) {
         if (!isConnectionFailure(error)) throw error
@@ -161,6 +158,19 @@ export class Node {
       }
       await this.parts.surroundings.clock.sleep(retryMs, signal)
     }
+  }
+
+  /** @returns false while migrations are pending that this node is not to run */
+  async #prepare(): Promise<boolean> {
+    const { dataSource, installation, journal, deliveries, handlers, check } = this.parts
+    if (!dataSource.isInitialized) await dataSource.initialize()
+    if (this.config.RUN_MIGRATIONS && !this.#migrated) await this.#migrate()
+    this.#migrated ||= this.config.RUN_MIGRATIONS || !(await dataSource.showMigrations())
+    if (!this.#migrated) return false
+    installation.learn(await journal.installation())
+    await deliveries.register([...handlers.events.keys()])
+    await check.start()
+    return true
   }
 
   /** On connections of their own: a migration may take longer than a request ever should. */

@@ -4,6 +4,7 @@ import type {
   JournalMessage,
   JournalPage,
   NumberingResult,
+  Place,
 } from '../../src/kernel/journal/journal.js'
 
 interface Row {
@@ -52,7 +53,7 @@ export class InMemoryJournal implements Journal {
     })
   }
 
-  async read(after: number, atMost: number): Promise<JournalPage> {
+  async read(after: number, atMost: number, places: readonly Place[] = []): Promise<JournalPage> {
     this.calls.push(`read ${after}`)
     await this.beforeRead()
     const numbered = this.rows.filter((row) => row.position !== null) as (Row & { position: number })[]
@@ -61,6 +62,9 @@ export class InMemoryJournal implements Journal {
       head: this.head,
       headId: this.headId,
       unnumbered: numbered.length < this.rows.length,
+      contradicted: places.some((place) =>
+        numbered.some((row) => row.position === place.position && row.numberingId !== place.numberingId),
+      ),
       afterId: numbered.find((row) => row.position === after)?.numberingId ?? null,
       messages: numbered
         .filter((row) => row.position > after)

@@ -63,7 +63,7 @@ export class SimulatedNode {
       ...keys.map((key) => dependencyOn.key(cacheName, key)),
       ...tags.map(dependencyOn.tag),
     ])
-    this.applied = new AppliedJournal(new LastInvalidations(slots), this.rules, clock, silentLogger)
+    this.applied = new AppliedJournal(new LastInvalidations(slots), this.rules, silentLogger)
     this.lease = new Lease(clock, maxStalenessMs)
     this.check = new StalenessCheck(
       journal,

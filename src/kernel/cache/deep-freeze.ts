@@ -2,6 +2,8 @@
 export function deepFreeze<Value>(value: Value): Value {
   if (typeof value !== 'object' || value === null || Object.isFrozen(value) || ArrayBuffer.isView(value))
     return value
+  // Frozen before its parts, so that a cycle ends here.
+  Object.freeze(value)
   for (const inner of Object.values(value)) deepFreeze(inner)
-  return Object.freeze(value)
+  return value
 }

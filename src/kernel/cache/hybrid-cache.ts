@@ -18,8 +18,11 @@ export class NotInTierError extends Error {
   }
 }
 
-/** How many tags one entry may have: each costs a comparison at every read. */
+/** How many tags one entry may declare: each costs a comparison at every read. */
 export const maximumTags = 64
+
+/** How many names, with those of cached reads inside its load, an entry may have to be kept. */
+const maximumNames = 512
 
 /**
  * A cache of two tiers, memory and Redis, whose every read makes one comparison: was anything that the value
@@ -102,7 +105,9 @@ export class HybridCache {
     options: { stamp?: Stamp; tags?: readonly string[] } = {},
   ): Promise<void> {
     if (!options.stamp || currentScope() || !this.#mayKeep(value)) return this.remove(key)
-    const entry = this.#entry(key, value, options.stamp, (options.tags ?? []).map(dependencyOn.tag))
+    const { tags = [] } = options
+    if (tags.length > maximumTags) throw tooManyTags(this.name, key)
+    const entry = this.#entry(key, value, options.stamp, tags.map(dependencyOn.tag))
     this.#store(key, entry)
   }
 
@@ -116,7 +121,7 @@ export class HybridCache {
     return this.around.outbox.write([new CacheInvalidated({ cache: this.name, tags })])
   }
 
-  /** Like `remove`, for values that fail-safe may still fall back on. */
+  /** Removes what the keys have now; the same as `remove`, as nothing of an expired value is kept. */
   expire(...keys: string[]): Promise<void> {
     return this.remove(...keys)
   }
@@ -167,8 +172,9 @@ export class HybridCache {
       factory({ tag: (...tags) => scope.add(tags.map(dependencyOn.tag)) }),
     )
     await faults.at('after-load-read')
-    scope.add((options.tags ?? []).map(dependencyOn.tag))
-    scope.add((options.tagsOf?.(value) ?? []).map(dependencyOn.tag))
+    const tags = [...(options.tags ?? []), ...(options.tagsOf?.(value) ?? [])]
+    if (tags.length > maximumTags) throw tooManyTags(this.name, key)
+    scope.add(tags.map(dependencyOn.tag))
     const entry = this.#entry(key, value, stamp, [...scope.names])
     return entry
   }
@@ -191,6 +197,8 @@ export class HybridCache {
 
   #store(key: string, entry: CacheEntry): void {
     const { applied, shared } = this.around
+    // A value made of very many others is loaded each time rather than compared for as long as it lives.
+    if (entry.names.length > maximumNames) return
     if (!applied.isFresh(entry.stamp, entry.slots)) {
       // Nobody would be served it; storing it could only push out what somebody would be.
       this.statistics.fenced++
@@ -247,8 +255,6 @@ export class HybridCache {
   }
 
   #entry(key: string, value: unknown, stamp: Stamp, names: readonly string[]): CacheEntry {
-    if (names.length > maximumTags)
-      throw new RangeError(`${this.name}: more than ${maximumTags} tags on "${key}"`)
     const own = [dependencyOn.key(this.name, key), dependencyOn.cache(this.name)]
     const all = [...new Set([...own, ...names])]
     const { invalidations } = this.around.applied
@@ -268,4 +274,8 @@ export class HybridCache {
       invalidations.slotOf(dependencyOn.cache(this.name)),
     ]
   }
+}
+
+function tooManyTags(cache: string, key: string): RangeError {
+  return new RangeError(`${cache}: more than ${maximumTags} tags on "${key}"`)
 }

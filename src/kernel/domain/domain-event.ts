@@ -51,6 +51,10 @@ export function domainEvent<Schema extends z.ZodObject>(
     constructor(payload: z.input<Schema>) {
       const parsed = schema.safeParse(payload)
       if (!parsed.success) throw new TypeError(`${eventName}: ${parsed.error.message}`)
+      // What is stored is read with the same schema: a Date, or a text that became a number, would not fit it
+      // any more, and every node would flush its caches at every such event.
+      const reread = schema.safeParse(JSON.parse(JSON.stringify(parsed.data)))
+      if (!reread.success) throw new TypeError(`${eventName} does not survive JSON: ${reread.error.message}`)
       this.payload = parsed.data
     }
   }

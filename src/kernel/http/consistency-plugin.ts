@@ -50,7 +50,10 @@ export function addConsistency(app: FastifyInstance, options: ConsistencyPluginO
   })
 
   app.addHook('onSend', async (request, reply) => {
-    const { token, source } = request.consistency
+    // Not there if a hook before this plugin's own has answered.
+    const consistency = request.consistency as Consistency | null
+    if (!consistency) return
+    const { token, source } = consistency
     if (applied.epoch !== '') reply.header('Consistency-Token', formatToken(token ?? applied.stamp()))
     if (request.method === 'GET') reply.header('Cache-Status', cacheStatus[source ?? 'bypass'])
     // What is fresh here need not be fresh in a cache between us and the client.

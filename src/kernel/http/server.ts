@@ -48,8 +48,11 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
 
   app.setErrorHandler((error: FastifyError, request, reply) => {
     const answer = problemOf(error)
-    if (answer.status >= 500 && answer.status !== 503) {
-      options.logger.error({ err: error, method: request.method, url: request.url }, 'a request failed')
+    if (answer.status >= 500 && answer.retryAfter === undefined) {
+      options.logger.error(
+        { err: error, method: request.method, url: request.url.slice(0, 200) },
+        'a request failed',
+      )
     }
     sendProblem(reply, answer)
   })

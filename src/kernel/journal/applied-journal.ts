@@ -1,8 +1,7 @@
-import type { Clock } from '../clock.js'
 import type { Logger } from '../observability/logger.js'
 import type { ConsistencyToken } from './consistency-token.js'
 import type { InvalidationRules } from './invalidation-rules.js'
-import type { JournalHead, JournalMessage } from './journal.js'
+import type { JournalHead, JournalMessage, Place } from './journal.js'
 import type { LastInvalidations } from './last-invalidations.js'
 
 /** Where a load began: what a cached value carries, and what is compared at every read. */
@@ -33,13 +32,13 @@ export class AppliedJournal {
   #epoch = ''
   #position = 0
   #numberingId: string | null = null
+  #unverified: Place[] = []
   #lastCheck = { startedAt: Number.NEGATIVE_INFINITY, head: 0 }
   readonly #epochListeners: ((epoch: string) => void)[] = []
 
   constructor(
     readonly invalidations: LastInvalidations,
     private readonly rules: InvalidationRules,
-    private readonly clock: Clock,
     private readonly logger: Logger,
   ) {}
 
@@ -54,6 +53,22 @@ export class AppliedJournal {
 
   get numberingId(): string | null {
     return this.#numberingId
+  }
+
+  /**
+   * Where each numbering call applied since the last check left off. Hints and dispatches are believed at once; a
+   * check asks whether these places belong to the history that it reads, or a database set back and written anew
+   * could pass for a continuation as soon as it has grown beyond this node's position.
+   */
+  get unverified(): readonly Place[] {
+    // A copy: what is applied while a check asks is not what it asked about.
+    return [...this.#unverified]
+  }
+
+  /** The history that a check read contains these places. */
+  verified(places: readonly Place[]): void {
+    const last = places.at(-1)?.position ?? 0
+    this.#unverified = this.#unverified.filter(({ position }) => position > last)
   }
 
   onEpoch(listener: (epoch: string) => void): void {
@@ -92,6 +107,7 @@ export class AppliedJournal {
   flushTo(head: JournalHead, reason: string): void {
     this.statistics.flushes++
     this.invalidations.raiseFloor(head.head)
+    this.#unverified = []
     this.#position = head.head
     this.#numberingId = head.headId
     this.logger.warn({ position: head.head, reason }, 'everything cached on this node was invalidated')
@@ -101,6 +117,7 @@ export class AppliedJournal {
   enterEpoch(epoch: string, floor: number, floorId: string | null): void {
     const first = this.#epoch === ''
     this.#epoch = epoch
+    this.#unverified = []
     this.#position = floor
     this.#numberingId = floorId
     this.#lastCheck = { startedAt: Number.NEGATIVE_INFINITY, head: 0 }
@@ -130,10 +147,6 @@ export class AppliedJournal {
     return { epoch: this.#epoch, position: covered ? this.#lastCheck.head : 'pending' }
   }
 
-  now(): number {
-    return this.clock.now()
-  }
-
   #applyNext(message: JournalMessage): void {
     const effect = this.rules.effectOf(message)
     if ('flush' in effect) {
@@ -149,8 +162,11 @@ export class AppliedJournal {
         )
       }
     }
-    this.#position = message.position
-    this.#numberingId = message.numberingId
+    const { position, numberingId } = message
+    if (numberingId === this.#numberingId) this.#unverified.pop()
+    this.#unverified.push({ position, numberingId })
+    this.#position = position
+    this.#numberingId = numberingId
     this.statistics.applied++
   }
 }

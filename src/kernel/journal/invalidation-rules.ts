@@ -83,7 +83,13 @@ export class InvalidationRules {
   effectOf(message: JournalMessage): Effect {
     const rule = this.#rules.get(message.type)
     if (!rule) return this.#effectOfUnmapped(message.type)
-    const payload = rule.event.schema.safeParse(message.payload)
+    let payload: ReturnType<typeof rule.event.schema.safeParse>
+    try {
+      payload = rule.event.schema.safeParse(message.payload)
+    } catch (error) {
+      // A refinement or transformation of the schema may throw, and zod lets it.
+      return { flush: true, reason: `the schema of ${message.type} threw: ${String(error)}` }
+    }
     // Tags are shared, so what one query's mapping would have said may concern entries of any other.
     if (!payload.success)
       return { flush: true, reason: `the payload of ${message.type} does not fit its schema` }
@@ -99,6 +105,8 @@ export class InvalidationRules {
 
   #effectOfUnmapped(type: string): Effect {
     if (this.#known.has(type)) return { names: [] }
+    // A newer kernel's own removal: it may concern any cache.
+    if (moduleOf(type) === 'cache') return { flush: true, reason: `${type} is unknown here` }
     // A newer version of the service raised it. Only queries that listen to that module can depend on it,
     // so a rolling upgrade does not empty every cache with every event.
     const listeners = this.#listenersByModule.get(moduleOf(type))

@@ -21,12 +21,20 @@ export interface NumberingResult extends JournalHead {
   readonly numbered: number
 }
 
+/** A position together with who gave it: what one history of a database claims. */
+export interface Place {
+  readonly position: number
+  readonly numberingId: string
+}
+
 /** What one snapshot of the database shows. */
 export interface JournalPage extends JournalHead {
   /** Committed rows without a position existed in that snapshot. */
   readonly unnumbered: boolean
   /** Who numbered the position asked for; null if that row is gone. */
   readonly afterId: string | null
+  /** A row exists at one of the places asked about, and was numbered by another call. */
+  readonly contradicted: boolean
   /** Ascending, of positions greater than the one asked for, at most as many as asked for. */
   readonly messages: readonly JournalMessage[]
 }
@@ -35,8 +43,11 @@ export interface JournalPage extends JournalHead {
 export interface Journal {
   /** Numbers committed rows, at most `atMost`, in a short transaction of its own. */
   number(atMost: number): Promise<NumberingResult>
-  /** Head, messages after a position, and whether any are unnumbered: one statement, one snapshot, no lock. */
-  read(after: number, atMost: number): Promise<JournalPage>
+  /**
+   * Head, messages after a position, whether any are unnumbered, and whether places still hold: one statement, one
+   * snapshot, no lock.
+   */
+  read(after: number, atMost: number, places?: readonly Place[]): Promise<JournalPage>
   /** Declares the history `seen` to be over, unless somebody has done so; returns the present epoch. */
   beginEpoch(seen: string): Promise<string>
 }

@@ -36,10 +36,6 @@ export class Lease {
     return false
   }
 
-  drop(): void {
-    this.#until = Number.NEGATIVE_INFINITY
-  }
-
   /** Milliseconds left; 0 without a lease. */
   remaining(): number {
     return Math.max(0, this.#until - this.clock.now())

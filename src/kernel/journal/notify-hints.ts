@@ -58,7 +58,6 @@ export class NotifyHints implements HintChannel {
           await this.clock.sleep(pingIntervalMs, over)
           if (!over.aborted) await client.query('select 1')
         }
-        if (ended.signal.aborted) continue
       } catch (error) {
         if (!signal.aborted) this.logger.debug({ err: error }, 'listening for hints failed, trying again')
       }

@@ -1,5 +1,5 @@
 import pg from 'pg'
-import type { Journal, JournalMessage, JournalPage, NumberingResult } from './journal.js'
+import type { Journal, JournalMessage, JournalPage, NumberingResult, Place } from './journal.js'
 
 interface PageRow {
   epoch: string
@@ -7,6 +7,7 @@ interface PageRow {
   head_id: string | null
   after_id: string | null
   unnumbered: boolean
+  contradicted: boolean
   messages: [position: number, numberingId: string, type: string, payload: unknown][]
 }
 
@@ -56,25 +57,34 @@ export class PostgresJournal implements Journal {
     return { epoch: row.epoch, head: Number(row.head), headId: row.head_id, numbered: row.numbered }
   }
 
-  async read(after: number, atMost: number): Promise<JournalPage> {
+  async read(after: number, atMost: number, places: readonly Place[] = []): Promise<JournalPage> {
     const { rows } = await this.#pool.query<PageRow>({
       name: 'aftercommit-read',
       text: `
         select aftercommit_kernel.current_epoch() as epoch, h.position as head, h.numbering_id as head_id,
           (select numbering_id from aftercommit_kernel.outbox_message where position = $1) as after_id,
           exists (select from aftercommit_kernel.outbox_message where position is null) as unnumbered,
+          exists (select from unnest($3::bigint[], $4::uuid[]) as place (position, numbering_id)
+                  join aftercommit_kernel.outbox_message m using (position)
+                  where m.numbering_id <> place.numbering_id) as contradicted,
           coalesce((
             select json_agg(json_build_array(m.position, m.numbering_id, m.type, m.payload) order by m.position)
             from (select position, numbering_id, type, payload from aftercommit_kernel.outbox_message
                   where position > $1 order by position limit $2) m), '[]') as messages
         from aftercommit_kernel.journal_head h`,
-      values: [after, atMost],
+      values: [
+        after,
+        atMost,
+        places.map(({ position }) => position),
+        places.map(({ numberingId }) => numberingId),
+      ],
     })
     const row = onlyRow(rows)
     return {
       epoch: row.epoch,
       head: Number(row.head),
       headId: row.head_id,
+      contradicted: row.contradicted,
       afterId: row.after_id,
       unnumbered: row.unnumbered,
       messages: row.messages.map(

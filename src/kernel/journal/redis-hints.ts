@@ -34,7 +34,11 @@ export class RedisHints implements HintChannel {
       // Asking only once the subscription stands leaves no window between the two.
       this.#subscriber.subscribe(this.codec.channel).then(
         () => listener.reconnected(),
-        (error: unknown) => this.logger.debug({ err: error }, 'subscribing to hints failed'),
+        (error: unknown) => {
+          this.logger.debug({ err: error }, 'subscribing to hints failed')
+          // Tried again with the next connection: left as it is, the node would stay deaf.
+          if (!this.#stop.signal.aborted) this.#subscriber.disconnect(true)
+        },
       )
     })
     this.#subscriber.connect().catch(() => {})

@@ -137,13 +137,13 @@ export class StalenessCheck {
 
   /** Reads the page after the present position and applies it. */
   async #readOn(): Promise<JournalPage> {
-    const { epoch, position, numberingId } = this.applied
-    const page = await this.journal.read(position, pageSize)
+    const { epoch, position, numberingId, unverified } = this.applied
+    const page = await this.journal.read(position, pageSize, unverified)
     // Somebody else entered a new epoch while we read: what was read for the old one proves nothing.
     if (this.applied.epoch !== epoch) return this.#readOn()
 
     if (page.epoch !== epoch) return this.#enterEpoch(page)
-    if (page.head < position || idAt(page, position) === 'another') {
+    if (page.head < position || page.contradicted || idAt(page, position) === 'another') {
       await this.journal.beginEpoch(epoch)
       return this.#enterEpoch(await this.journal.read(0, 0))
     }
@@ -151,6 +151,7 @@ export class StalenessCheck {
       this.applied.flushTo(page, 'events between this node’s position and the head are gone')
       return page
     }
+    this.applied.verified(unverified)
     this.applied.apply(page.messages)
     return page
 

@@ -73,6 +73,8 @@ export class Dispatcher {
     this.onMessages()
     if (result.numbered === 0) return
     const messages = page.messages.filter((m) => m.position >= firstNumbered && m.position <= result.head)
+    // Read from another history than it was numbered in: nobody could use it.
+    if (page.epoch !== result.epoch) return
     this.hints.publish({ epoch: page.epoch, head: result.head, messages })
     this.logger.debug({ head: result.head, numbered: result.numbered }, 'numbered and published')
   }

@@ -3,7 +3,7 @@ import type { Registered } from '../cqrs/handler-registry.js'
 import type { EventHandler, EventHandlerDeclaration } from '../cqrs/handlers.js'
 import type { DomainEventClass } from '../domain/domain-event.js'
 import type { Logger } from '../observability/logger.js'
-import { requireScope } from '../persistence/transaction-scope.js'
+import { inScope } from '../persistence/transaction-scope.js'
 import type { UnitOfWork } from '../persistence/unit-of-work.js'
 import type { Dispatcher } from './dispatcher.js'
 import type { Delivery, EventDeliveries } from './event-deliveries.js'
@@ -93,17 +93,29 @@ export class EventHandlerRunner {
 
   async #deliver(delivery: Delivery): Promise<void> {
     const handler = this.registered.handler as EventHandler<DomainEventClass>
+    if (delivery.attempt > maximumAttempts) {
+      // Every claim was counted and none of them ended: the event ends the process that handles it.
+      this.logger.error(
+        { handler: delivery.handler, position: delivery.position },
+        'an event became a dead letter',
+      )
+      return this.deliveries.fail(delivery, 'its handler was begun and never ended', undefined)
+    }
+    let hasEvents: boolean
     try {
       const payload = this.registered.declaration.event.schema.parse(delivery.payload)
-      const { hasEvents } = await this.unitOfWork.run(async () => {
+      const committed = await this.unitOfWork.run(async () => {
         await handler.handle(payload, { position: delivery.position, attempt: delivery.attempt })
-        if (!(await this.deliveries.complete(requireScope().manager, delivery))) throw new ClaimLostError()
+        const completed = await inScope(({ manager }) => this.deliveries.complete(manager, delivery))
+        if (!completed) throw new ClaimLostError()
       })
-      if (hasEvents) await this.dispatcher.dispatch()
+      hasEvents = committed.hasEvents
     } catch (error) {
       if (error instanceof ClaimLostError) return
-      await this.#fail(delivery, error)
+      return this.#fail(delivery, error)
     }
+    // Handled and committed: if this fails, the next check of any node gives its events their positions.
+    if (hasEvents) await this.dispatcher.dispatch()
   }
 
   async #fail(delivery: Delivery, error: unknown): Promise<void> {

@@ -1,6 +1,6 @@
 import type { InvalidationWriter } from '../cache/cache-invalidated.js'
 import type { DomainEvent } from '../domain/domain-event.js'
-import { currentScope, requireScope } from '../persistence/transaction-scope.js'
+import { currentScope, inScope } from '../persistence/transaction-scope.js'
 import type { UnitOfWork } from '../persistence/unit-of-work.js'
 import type { Dispatcher } from './dispatcher.js'
 
@@ -12,8 +12,9 @@ export class Outbox implements InvalidationWriter {
   ) {}
 
   async write(events: readonly DomainEvent[]): Promise<void> {
-    if (currentScope()) return requireScope().writeEvents(events)
-    await this.unitOfWork.run(() => requireScope().writeEvents(events))
+    const write = () => inScope(({ writeEvents }) => writeEvents(events))
+    if (currentScope()) return write()
+    await this.unitOfWork.run(write)
     await this.dispatcher.dispatch()
   }
 }

@@ -58,7 +58,7 @@ export class Retention {
            where m.numbered_at < clock_timestamp() - make_interval(secs => $1::float8 / 1000)
              and not exists (select from aftercommit_kernel.event_delivery d
                              where d.position = m.position and d.state <> 'done')
-           order by m.position limit $2 for update skip locked
+           order by m.numbered_at limit $2 for update skip locked
          ), deliveries as (
            delete from aftercommit_kernel.event_delivery d using old where d.position = old.position
          ), deleted as (

@@ -57,8 +57,9 @@ export function violatedConstraint(error: unknown): string | undefined {
 /** Whether a statement ended because its connection did, or because Postgres was not there to answer. */
 export function isConnectionFailure(error: unknown): boolean {
   const state = sqlStateOf(error)
-  // 08: connection exceptions, 57P: the server is shutting down or starting, 25006: it became a standby.
-  if (state !== undefined) return /^(08|57P|25006)/.test(state)
+  // 08: connection exceptions; 57P: the server is shutting down or starting; 53: it is out of resources, such as
+  // connections; 25006, 55000: it became a standby; 25P03: it ended a transaction that stood idle.
+  if (state !== undefined) return /^(08|57P|53|25006|25P03|55000)/.test(state)
   if (error instanceof QueryFailedError) return true
   if (!(error instanceof Error)) return false
   const code = (error as NodeJS.ErrnoException).code ?? ''

@@ -4,16 +4,73 @@ import type { DomainEvent } from '../domain/domain-event.js'
 import { UnitOfWorkError } from './persistence-errors.js'
 import type { TrackedAggregates } from './tracked-aggregates.js'
 
-/** One transaction, from START TRANSACTION to the outermost COMMIT or ROLLBACK. */
-export interface TransactionScope {
+/** What all scopes of one transaction share. */
+export interface TransactionResources {
   readonly manager: EntityManager
   readonly aggregates: TrackedAggregates
   /** Whether rows are locked as they are loaded. */
   readonly lockReads: boolean
   /** Writes events to the outbox, in this transaction and its present savepoint. */
   writeEvents(events: readonly DomainEvent[]): Promise<void>
-  /** False once the transaction has ended: work that was not awaited must not run on a connection given back. */
-  open: boolean
+}
+
+/**
+ * A transaction, from START TRANSACTION to its end, or a savepoint within one. Statements of one connection run in
+ * the order in which they are sent, whoever sends them: work that outlives its scope would run after the ROLLBACK,
+ * in autocommit, and work beside an open savepoint would be rolled back with it, or released by it. Both are
+ * refused, and a scope ends only when nothing of it is still running.
+ */
+export class TransactionScope {
+  #open = true
+  #inner: TransactionScope | undefined
+  readonly #running = new Set<Promise<unknown>>()
+
+  constructor(
+    readonly resources: TransactionResources,
+    private readonly outer?: TransactionScope,
+  ) {
+    if (outer) outer.#inner = this
+  }
+
+  /** Runs one step of the scope's work. @throws UnitOfWorkError if the scope cannot take any */
+  async step<Result>(work: (resources: TransactionResources) => Promise<Result>): Promise<Result> {
+    this.assertUsable()
+    const running = work(this.resources)
+    this.#running.add(running)
+    try {
+      return await running
+    } finally {
+      this.#running.delete(running)
+    }
+  }
+
+  /**
+   * Takes no further steps, and waits for those under way.
+   *
+   * @returns whether there were any: a promise that nobody awaited
+   */
+  async close(): Promise<boolean> {
+    this.#open = false
+    const abandoned = this.#running.size > 0 || this.#inner !== undefined
+    await this.#inner?.close()
+    while (this.#running.size > 0) await Promise.allSettled(this.#running)
+    return abandoned
+  }
+
+  /** After the savepoint was released or rolled back: the outer scope goes on. */
+  leave(): void {
+    if (this.outer) this.outer.#inner = undefined
+  }
+
+  /** @throws UnitOfWorkError if the scope has ended, or a savepoint in it has not */
+  assertUsable(): void {
+    if (!this.#open) {
+      throw new UnitOfWorkError('The unit of work has ended: a promise in its handler was not awaited')
+    }
+    if (this.#inner) {
+      throw new UnitOfWorkError('A savepoint is open: await it before other work in the same unit of work')
+    }
+  }
 }
 
 const ambient = new AsyncLocalStorage<TransactionScope | undefined>()
@@ -27,14 +84,20 @@ export function currentScope(): TransactionScope | undefined {
   return ambient.getStore()
 }
 
-/** @throws UnitOfWorkError outside a unit of work, or after it has ended */
+/** @throws UnitOfWorkError outside a unit of work */
 export function requireScope(): TransactionScope {
   const scope = ambient.getStore()
-  if (!scope)
+  if (!scope) {
     throw new UnitOfWorkError(
       'No unit of work is active: aggregates are loaded and saved by command handlers',
     )
-  if (!scope.open)
-    throw new UnitOfWorkError('The unit of work has ended: a promise in its handler was not awaited')
+  }
   return scope
+}
+
+/** One step of the running unit of work. @throws UnitOfWorkError if there is none that takes it */
+export async function inScope<Result>(
+  work: (resources: TransactionResources) => Promise<Result>,
+): Promise<Result> {
+  return requireScope().step(work)
 }

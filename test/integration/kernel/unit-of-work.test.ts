@@ -290,7 +290,7 @@ describe('a commit is refused', () => {
     const swallowed = perform(node, async (work) => {
       await work.of(User).add(user)
       await requireScope()
-        .manager.query('select 1 / 0')
+        .resources.manager.query('select 1 / 0')
         .catch(() => {})
     })
     await expect(swallowed).rejects.toThrow(UnitOfWorkError)

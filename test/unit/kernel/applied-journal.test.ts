@@ -5,7 +5,6 @@ import { AppliedJournal } from '../../../src/kernel/journal/applied-journal.js'
 import { dependencyOn, InvalidationRules, on } from '../../../src/kernel/journal/invalidation-rules.js'
 import type { JournalMessage } from '../../../src/kernel/journal/journal.js'
 import { LastInvalidations } from '../../../src/kernel/journal/last-invalidations.js'
-import { ManualClock } from '../../support/manual-clock.js'
 import { seed } from '../../support/seed.js'
 import { silentLogger } from '../../support/silent-logger.js'
 
@@ -32,7 +31,7 @@ function journal() {
     'DepotQuery',
     on(Moved, ({ id }) => ({ keys: [id] })),
   )
-  const applied = new AppliedJournal(new LastInvalidations(65_536, 1), rules, new ManualClock(), silentLogger)
+  const applied = new AppliedJournal(new LastInvalidations(65_536, 1), rules, silentLogger)
   applied.enterEpoch(epoch, 0, null)
   /** Whether a value that was loaded at `position` may still be served. */
   const fresh = (position: number, ...names: string[]) =>

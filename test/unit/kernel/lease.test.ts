@@ -62,11 +62,4 @@ describe('the lease', () => {
     lease.renew(clock.now(), clock.wall())
     expect(lease.holds()).toBe(true)
   })
-
-  test('can be dropped', () => {
-    const { clock, lease } = leased()
-    lease.renew(clock.now(), clock.wall())
-    lease.drop()
-    expect(lease.holds()).toBe(false)
-  })
 })

@@ -1,0 +1,156 @@
+import { isDeepStrictEqual } from 'node:util'
+import type {
+  EntityManager,
+  EntityMetadata,
+  FindOptionsWhere,
+  ObjectLiteral,
+  QueryDeepPartialEntity,
+} from 'typeorm'
+import type { AggregateRoot } from '../domain/aggregate-root.js'
+import type { DomainEvent } from '../domain/domain-event.js'
+import {
+  AggregateNotFoundError,
+  ConcurrencyError,
+  UnitOfWorkError,
+  violatedConstraint,
+} from './persistence-errors.js'
+import { columnsOf } from './tracked-aggregates.js'
+import { inScope, type TransactionResources } from './transaction-scope.js'
+
+const forUpdate = { lock: { mode: 'pessimistic_write' } } as const
+
+/** Loads and saves the aggregates of one kind. Rejects outside a unit of work. */
+export class AggregateStore<Aggregate extends AggregateRoot> {
+  constructor(private readonly type: new () => Aggregate) {}
+
+  /** By primary key. */
+  find(id: string): Promise<Aggregate | undefined> {
+    return inScope(async ({ manager, aggregates, lockReads }) => {
+      const metadata = this.#metadata(manager)
+      const known = aggregates.find<Aggregate>(metadata, id)
+      if (known) return known
+      const [key] = metadata.primaryColumns
+      const where = { [key?.propertyName ?? 'id']: id } as FindOptionsWhere<Aggregate>
+      const loaded = await manager.findOne<Aggregate>(this.type, { where, ...(lockReads && forUpdate) })
+      return loaded ? aggregates.load(metadata, loaded) : undefined
+    })
+  }
+
+  /** @throws AggregateNotFoundError */
+  async get(id: string): Promise<Aggregate> {
+    const found = await this.find(id)
+    if (!found) throw new AggregateNotFoundError(this.type.name, id)
+    return found
+  }
+
+  findBy(where: FindOptionsWhere<Aggregate>): Promise<Aggregate[]> {
+    return inScope(async ({ manager, aggregates, lockReads }) => {
+      const metadata = this.#metadata(manager)
+      const rows = await manager.find<Aggregate>(this.type, { where, ...(lockReads && forUpdate) })
+      return rows.map((row) => aggregates.load(metadata, row))
+    })
+  }
+
+  /** Inserts a new aggregate and writes its events. */
+  add(aggregate: Aggregate): Promise<void> {
+    return inScope(async (resources) => {
+      const { manager, aggregates } = resources
+      const metadata = this.#metadata(manager)
+      refuseSilence(aggregate, aggregate.uncommittedEvents, 'added')
+      aggregates.add(metadata, aggregate)
+      aggregate.version = 1
+      try {
+        await manager.insert(this.type, aggregate as unknown as QueryDeepPartialEntity<Aggregate>)
+      } catch (error) {
+        // Two commands that found nothing both insert; the later one, run again, finds the row.
+        if (violatedConstraint(error) === `${metadata.tableName}_pkey`)
+          throw new ConcurrencyError(this.type.name)
+        throw error
+      }
+      await this.#writeEvents(resources, aggregate, 0)
+    })
+  }
+
+  /**
+   * Updates what has changed and writes the events raised since the last save, if there is either.
+   *
+   * @throws ConcurrencyError if the row is no longer as it was loaded
+   * @throws UnitOfWorkError if it has changed and raised no event: no cache would ever hear of it
+   */
+  save(aggregate: Aggregate): Promise<void> {
+    return inScope(async (resources) => {
+      const { manager, aggregates } = resources
+      const { metadata, stored, written } = aggregates.get(aggregate)
+      const events = aggregate.uncommittedEvents.slice(written)
+      const changes = differences(columnsOf(metadata, aggregate), stored)
+      if (changes === undefined && events.length === 0) return
+      refuseSilence(aggregate, events, 'changed')
+      const expected = aggregate.version
+      const { affected } = await manager
+        .createQueryBuilder()
+        .update(this.type)
+        .set({ ...changes, version: expected + 1 } as unknown as QueryDeepPartialEntity<Aggregate>)
+        .where(this.#rowAt(metadata, aggregate, expected))
+        .updateEntity(false)
+        .execute()
+      if (affected !== 1) throw new ConcurrencyError(this.type.name)
+      aggregate.version = expected + 1
+      await this.#writeEvents(resources, aggregate, written)
+    })
+  }
+
+  /**
+   * Deletes the row and writes the events raised since the last save.
+   *
+   * @throws ConcurrencyError if the row is no longer as it was loaded
+   */
+  remove(aggregate: Aggregate): Promise<void> {
+    return inScope(async (resources) => {
+      const { manager, aggregates } = resources
+      const { metadata, written } = aggregates.get(aggregate)
+      refuseSilence(aggregate, aggregate.uncommittedEvents.slice(written), 'removed')
+      const { affected } = await manager
+        .createQueryBuilder()
+        .delete()
+        .from(this.type)
+        .where(this.#rowAt(metadata, aggregate, aggregate.version))
+        .execute()
+      if (affected !== 1) throw new ConcurrencyError(this.type.name)
+      await this.#writeEvents(resources, aggregate, written)
+      aggregates.removed(aggregate)
+    })
+  }
+
+  async #writeEvents(
+    { aggregates, writeEvents }: TransactionResources,
+    aggregate: Aggregate,
+    written: number,
+  ): Promise<void> {
+    await writeEvents(aggregate.uncommittedEvents.slice(written))
+    aggregates.written(aggregate)
+  }
+
+  #metadata(manager: EntityManager): EntityMetadata {
+    return manager.connection.getMetadata(this.type)
+  }
+
+  #rowAt(metadata: EntityMetadata, aggregate: Aggregate, version: number): FindOptionsWhere<Aggregate> {
+    const id = metadata.getEntityIdMap(aggregate as ObjectLiteral)
+    return { ...id, version } as unknown as FindOptionsWhere<Aggregate>
+  }
+}
+
+function refuseSilence(aggregate: AggregateRoot, events: readonly DomainEvent[], what: string): void {
+  if (events.length > 0) return
+  throw new UnitOfWorkError(
+    `${aggregate.constructor.name} was ${what} but raised no event: no cache would hear of it`,
+  )
+}
+
+function differences(
+  now: Readonly<Record<string, unknown>>,
+  stored: Readonly<Record<string, unknown>>,
+): Record<string, unknown> | undefined {
+  const changed = Object.entries(now).filter(([name, value]) => !isDeepStrictEqual(value, stored[name]))
+  return changed.length > 0 ? Object.fromEntries(changed) : undefined
+}
