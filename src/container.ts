@@ -118,7 +118,10 @@ export function createParts(config: Config, logger: Logger, offered: readonly Se
     applied,
     lease,
     renewLease: async () => {
-      await Promise.race([check.run().catch(() => undefined), clock.sleep(renewLeaseMs)])
+      const tooLate = new AbortController()
+      const checked = check.run().catch(() => undefined)
+      await Promise.race([checked, clock.sleep(renewLeaseMs, tooLate.signal)])
+      tooLate.abort()
       // Were every read to find out for itself that Postgres is gone, they would queue for minutes to do so.
       if (!lease.holds() && isConnectionFailure(check.lastFailure)) throw check.lastFailure
     },

@@ -1,7 +1,6 @@
 import 'reflect-metadata'
 import { pino } from 'pino'
 import { type Config, ConfigError, readConfig } from './config.js'
-import { Node } from './node.js'
 
 let config: Config
 try {
@@ -24,6 +23,9 @@ const logger = pino({
     'err.driverError.detail',
   ],
 })
+// Imported only now: ormconfig.ts makes a data source of DATABASE_URL as it is loaded, and would fail on a bad one
+// before it is checked.
+const { Node } = await import('./node.js')
 const node = new Node(config, logger)
 
 let stopping = false

@@ -83,6 +83,7 @@ describe('bad input gets one clear problem and changes nothing', () => {
     ['a name of 10 kB', 'GET', `/feature-flags/${'x'.repeat(10_240)}`, undefined, 400],
     ['a path of 20 kB', 'GET', `/feature-flags/${'x'.repeat(20_480)}`, undefined, 414],
     ['a path of 60 kB', 'GET', `/feature-flags/${'x'.repeat(61_440)}`, undefined, 414],
+    ['a query of 17 kB', 'GET', `/products?category=${'x'.repeat(17_000)}`, undefined, 414],
     ['a limit of 0', 'GET', '/feature-flags?limit=0', undefined, 400],
     ['a limit of 1,001', 'GET', '/products?limit=1001', undefined, 400],
     ['an unknown parameter', 'GET', '/products?colour=red', undefined, 400],

@@ -118,6 +118,7 @@ test('a node that is starting or whose lease is over is not ready, and says why'
 test.each([
   ['PORT', 'many'],
   ['DATABASE_URL', 'mysql://x'],
+  ['DATABASE_URL', 'postgres://u:p%zz@localhost/x'],
   ['MAX_STALENESS_MS', '0'],
   ['FAULTS', 'after-lunch:kill'],
 ])('a bad %s stops the start with one line that names it', async (name, value) => {

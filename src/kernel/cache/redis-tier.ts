@@ -3,6 +3,7 @@ import { type CircuitBreakerPolicy, ConsecutiveBreaker, circuitBreaker, handleAl
 import type { Redis } from 'ioredis'
 import { z } from 'zod'
 import type { Installation } from '../journal/installation.js'
+import { isWorthALine } from '../observability/log-sampling.js'
 import type { Logger } from '../observability/logger.js'
 import type { SharedEntry, SharedKey, SharedTier } from './shared-tier.js'
 
@@ -59,11 +60,10 @@ export class RedisTier implements SharedTier {
     const entry = this.#decode(name, text)
     if (entry) this.statistics.hits++
     else {
-      this.statistics.rejected++
-      this.logger.warn(
-        { rejected: this.statistics.rejected },
-        'an L2 entry was rejected: it was not written by this service',
-      )
+      const rejected = ++this.statistics.rejected
+      if (isWorthALine(rejected)) {
+        this.logger.warn({ rejected }, 'an L2 entry was rejected: it was not written by this service')
+      }
     }
     return entry
   }

@@ -1,3 +1,4 @@
+import { isWorthALine } from '../observability/log-sampling.js'
 import type { Logger } from '../observability/logger.js'
 import type { AppliedJournal } from './applied-journal.js'
 import type { Hint } from './hint.js'
@@ -34,7 +35,8 @@ export class Subscriber implements HintListener {
 
   rejected(reason: string): void {
     this.statistics.rejected++
-    this.logger.warn({ reason, rejected: this.statistics.rejected }, 'a hint was rejected')
+    const { rejected } = this.statistics
+    if (isWorthALine(rejected)) this.logger.warn({ reason, rejected }, 'a hint was rejected')
   }
 
   reconnected(): void {

@@ -9,7 +9,7 @@ import type { Dispatcher } from './dispatcher.js'
 import type { Delivery, EventDeliveries } from './event-deliveries.js'
 
 /** Events turned into deliveries, and deliveries claimed, at a time. */
-const fanOutSize = 1_000
+const fanOutSize = 10_000
 const claimSize = 10
 
 /** Attempts before a delivery is a dead letter; between them, ms that double from the first to the longest. */
