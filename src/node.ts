@@ -56,10 +56,11 @@ export class Node {
 
   async #start(): Promise<void> {
     await this.#listen()
+    // Not waited for, now or ever; begun first, so that it is usually there when the node is ready.
+    this.parts.redis?.connect().catch(() => {})
     await this.#reachPostgres()
     if (this.#stop.signal.aborted) return
-    const { redis, subscriber, eventHandlers, retention } = this.parts
-    redis?.connect().catch(() => {})
+    const { subscriber, eventHandlers, retention } = this.parts
     await subscriber.start()
     for (const runner of eventHandlers) runner.start()
     retention.start()

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { Redis } from 'ioredis'
 import pg from 'pg'
 import type { NodeProcess } from '../../tools/local-stack/index.js'
-import { getUser, pause, registerUser, renameUser, type User, until, warm } from './client.js'
+import { getUser, pause, registerUser, renameUser, request, type User, until, warm } from './client.js'
 import { type Cluster, maxStalenessMs, startCluster } from './cluster.js'
 
 /** Somebody has Redis, and Redis alone: reads everything there, writes and publishes what they like. */
@@ -94,9 +94,9 @@ describe('Redis in hostile hands', () => {
     for (const key of keys) await redis.set(key, replacement((await redis.get(key)) ?? ''))
     const expected = (await getUser(cluster.nodes[0]!, user.id)).body
     // Has nothing in L1: only L2 could mislead it.
-    const newcomer = await cluster.add({})
+    const newcomer = await newcomerWithRedis()
     expect((await getUser(newcomer, user.id)).body).toEqual(expected)
-    expect(newcomer.output()).toContain('an L2 entry was rejected')
+    await until('it has said so', () => newcomer.output().includes('an L2 entry was rejected'))
     await newcomer.stop()
   })
 
@@ -112,8 +112,9 @@ describe('Redis in hostile hands', () => {
       await redis.set(others, (await redis.get(own)) ?? '')
       return ++swapped > 0
     })
-    const newcomer = await cluster.add({})
+    const newcomer = await newcomerWithRedis()
     expect((await getUser(newcomer, other.id)).body).toEqual(other)
+    await until('it has said so', () => newcomer.output().includes('an L2 entry was rejected'))
     await newcomer.stop()
   })
 
@@ -125,6 +126,15 @@ describe('Redis in hostile hands', () => {
     }
     await expectUnharmed('after the list')
   })
+
+  async function newcomerWithRedis(): Promise<NodeProcess> {
+    const newcomer = await cluster.add({})
+    await until('it has Redis', async () => {
+      const ready = await request<{ checks: { redis: { status: string } } }>(newcomer, 'GET', '/health/ready')
+      return ready.body.checks.redis.status === 'up'
+    })
+    return newcomer
+  }
 
   function rejectedHints(node: NodeProcess): number {
     return node.output().split('a hint was rejected').length - 1
