@@ -68,7 +68,9 @@ export class AppliedJournal {
   /** The history that a check read contains these places. */
   verified(places: readonly Place[]): void {
     const last = places.at(-1)?.position ?? 0
-    this.#unverified = this.#unverified.filter(({ position }) => position > last)
+    // The last of them stays, as the anchor of what is applied next: without it, an idle node that is told of a
+    // history written anew would have nothing of its own to hold against it.
+    this.#unverified = this.#unverified.filter(({ position }) => position >= last)
   }
 
   onEpoch(listener: (epoch: string) => void): void {
@@ -107,7 +109,7 @@ export class AppliedJournal {
   flushTo(head: JournalHead, reason: string): void {
     this.statistics.flushes++
     this.invalidations.raiseFloor(head.head)
-    this.#unverified = []
+    this.#unverified = anchor(head.head, head.headId)
     this.#position = head.head
     this.#numberingId = head.headId
     this.logger.warn({ position: head.head, reason }, 'everything cached on this node was invalidated')
@@ -117,7 +119,7 @@ export class AppliedJournal {
   enterEpoch(epoch: string, floor: number, floorId: string | null): void {
     const first = this.#epoch === ''
     this.#epoch = epoch
-    this.#unverified = []
+    this.#unverified = anchor(floor, floorId)
     this.#position = floor
     this.#numberingId = floorId
     this.#lastCheck = { startedAt: Number.NEGATIVE_INFINITY, head: 0 }
@@ -169,4 +171,8 @@ export class AppliedJournal {
     this.#numberingId = numberingId
     this.statistics.applied++
   }
+}
+
+function anchor(position: number, numberingId: string | null): Place[] {
+  return numberingId === null ? [] : [{ position, numberingId }]
 }

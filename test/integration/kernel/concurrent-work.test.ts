@@ -233,11 +233,11 @@ describe('while a savepoint is open', () => {
     await unitOfWork.run(async () => {
       const users = unitOfWork.of(User)
       const user = await users.get(around)
+      user.rename('around')
       const savepoint = unitOfWork.savepoint(async () => {
         await renameUser(node, inside, 'inside')
         await held.opened
       })
-      user.rename('around')
       await expect(users.save(user)).rejects.toThrow(UnitOfWorkError)
       await expect(users.find(inside)).rejects.toThrow(UnitOfWorkError)
       await expect(unitOfWork.savepoint(async () => {})).rejects.toThrow(UnitOfWorkError)
