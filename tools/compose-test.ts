@@ -7,9 +7,17 @@ import {
   registerUser,
   send,
   servedBy,
-  writeUser,
   writtenValue,
 } from './compose/client.js'
+import {
+  answerTimes,
+  cachedInMemory,
+  type HealthReport,
+  isReady,
+  patienceMs,
+  seenOn,
+  write,
+} from './compose/observations.js'
 import { note, Runner, until } from './compose/runner.js'
 import { type NodeName, nodeNames, Stack, serviceNames } from './compose/stack.js'
 import { during, maxStalenessMs, Reader, Writer } from './compose/traffic.js'
@@ -22,9 +30,6 @@ const slowestRefusalMs = 4_000
 
 /** The same for one that was under way when the cut came: DATABASE_TIMEOUT_MS, and 2 s for a check and a slow machine. */
 const slowestAnswerMs = 7_000
-
-/** Milliseconds for what an engine or a node should do within a few seconds, on a slow machine. */
-const patienceMs = 30_000
 
 const interrupted = new AbortController()
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
@@ -39,56 +44,6 @@ const stack = await Stack.create(interrupted.signal)
 const runner = new Runner(interrupted.signal)
 const loadBalancer = stack.url('load-balancer')
 const [node1, node2, node3] = nodeNames.map((name) => stack.url(name)) as [string, string, string]
-
-const isReady = async (base: string) => (await send(base, 'GET', '/health/ready')).status === 200
-
-interface HealthReport {
-  readonly checks: { readonly redis: { readonly status: string } }
-}
-
-async function cachedInMemory(base: string, userId: string): Promise<void> {
-  await until(`${base} has the user in L1`, patienceMs, async () =>
-    cacheStatusOf(await readUser(base, userId)).startsWith('aftercommit-l1; hit'),
-  )
-}
-
-/** @returns milliseconds until the node answers with the value */
-function seenOn(base: string, userId: string, value: number): Promise<number> {
-  return until(
-    `${base} answers v${value}`,
-    maxStalenessMs,
-    async () => writtenValue(await readUser(base, userId)) === value,
-  )
-}
-
-async function write(base: string, userId: string, value: number): Promise<number> {
-  const answer = await writeUser(base, userId, value)
-  assert.equal(answer.status, 200, describe(answer))
-  return answer.tookMs
-}
-
-const median = (numbers: readonly number[]) => numbers.toSorted((a, b) => a - b)[numbers.length >> 1] ?? 0
-
-/** Median milliseconds of writes, of first reads of users and of repeated ones, on one node. */
-async function answerTimes(base: string) {
-  const writes: number[] = []
-  const firstReads: number[] = []
-  const repeatedReads: number[] = []
-  for (let round = 0; round < 21; round++) {
-    const { id } = await registerUser(node1)
-    for (const times of [firstReads, repeatedReads]) {
-      const answer = await readUser(base, id)
-      assert.equal(answer.status, 200, describe(answer))
-      times.push(answer.tookMs)
-    }
-    writes.push(await write(base, id, 1))
-  }
-  return {
-    write: median(writes),
-    'first read': median(firstReads),
-    'repeated read': median(repeatedReads),
-  }
-}
 
 async function testAll(): Promise<void> {
   console.log(`# project ${stack.project}, load balancer on ${loadBalancer}`)
@@ -152,7 +107,7 @@ async function testAll(): Promise<void> {
   await runner.test(
     'A node cut from Redis sees others’ writes, and they see its, within 2 s, and it is not slower',
     async () => {
-      const usual = await answerTimes(node3)
+      const usual = await answerTimes(node3, node1)
       const { id } = await registerUser(node1)
       for (const base of [node1, node2, node3]) await cachedInMemory(base, id)
       await stack.cut('node-3', 'redis')
@@ -163,7 +118,7 @@ async function testAll(): Promise<void> {
         await write(node3, id, 2)
         const times = await Promise.all([node1, node2].map((base) => seenOn(base, id, 2)))
         note(`nodes 1 and 2 see a write on node 3 after ${times.join(' and ')} ms`)
-        const cut = await answerTimes(node3)
+        const cut = await answerTimes(node3, node1)
         for (const kind of ['write', 'first read', 'repeated read'] as const) {
           note(`median ${kind}: ${cut[kind].toFixed(1)} ms, usually ${usual[kind].toFixed(1)} ms`)
           assert.ok(cut[kind] <= usual[kind] + slowdownMs, `a ${kind} has become slower`)
