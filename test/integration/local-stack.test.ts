@@ -16,12 +16,10 @@ import {
   startRedis,
 } from '../../tools/local-stack/index.js'
 import { listProcesses } from '../../tools/local-stack/process-table.js'
-import { findRedisProgram } from '../../tools/local-stack/redis-server.js'
 
 const INDEX = compiledFile('tools/local-stack/index.js')
 const RUN = compiledFile('tools/local-stack/run.js')
 const PRIVATE_SERVERS = { PATH: process.env.PATH }
-const testWithRedis = findRedisProgram() ? test : test.skip
 
 /** A temporary folder for child processes alone: all that a stack of theirs leaves behind is in it. */
 let sandbox: string
@@ -268,7 +266,7 @@ describe('the servers of a local stack', () => {
       expect(redis.pid).toBeUndefined()
     }
 
-    testWithRedis('comes back empty on the same port after kill()', async () => {
+    test('comes back empty on the same port after kill()', async () => {
       await startPrivate()
       const { pid } = redis
       await client.set('key', 'value')
@@ -280,7 +278,7 @@ describe('the servers of a local stack', () => {
       await end()
     })
 
-    testWithRedis('comes back with the content of a given RDB file', async () => {
+    test('comes back with the content of a given RDB file', async () => {
       await startPrivate()
       await client.set('key', 'old')
       await client.call('SAVE')
@@ -293,7 +291,7 @@ describe('the servers of a local stack', () => {
       await end()
     })
 
-    testWithRedis('answers nothing while paused, and all of it once resumed', async () => {
+    test('answers nothing while paused, and all of it once resumed', async () => {
       await startPrivate()
       await client.ping()
       redis.pause()
