@@ -175,8 +175,7 @@ export class HybridCache {
     const tags = [...(options.tags ?? []), ...(options.tagsOf?.(value) ?? [])]
     if (tags.length > maximumTags) throw tooManyTags(this.name, key)
     scope.add(tags.map(dependencyOn.tag))
-    const entry = this.#entry(key, value, stamp, [...scope.names])
-    return entry
+    return this.#entry(key, value, stamp, [...scope.names])
   }
 
   async #loadAndStore(

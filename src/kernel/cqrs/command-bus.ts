@@ -5,7 +5,7 @@ import type { Logger } from '../observability/logger.js'
 import type { Dispatcher } from '../outbox/dispatcher.js'
 import { isTransientConflict } from '../persistence/persistence-errors.js'
 import { currentScope } from '../persistence/transaction-scope.js'
-import type { UnitOfWork } from '../persistence/unit-of-work.js'
+import type { Committed, UnitOfWork } from '../persistence/unit-of-work.js'
 import type { HandlerRegistry } from './handler-registry.js'
 import type { CommandHandler } from './handlers.js'
 import { type Bus, type CommandClass, type ResultOf, type Returning, validated } from './message.js'
@@ -49,14 +49,20 @@ export class CommandBus implements Bus<'command'> {
     const checked = validated(command)
     const handler = this.#handlerOf(checked)
     const nested = currentScope() !== undefined
+    const { result, hasEvents } = await this.#commit(() => handler.execute(checked), nested, consistency)
+    // Outside the attempts: whatever happens after COMMIT must not run the command once more.
+    if (!nested) await this.#afterCommit(hasEvents, consistency)
+    return result
+  }
+
+  async #commit<Result>(
+    work: () => Promise<Result>,
+    nested: boolean,
+    consistency: Consistency | undefined,
+  ): Promise<Committed<Result>> {
     for (let attempt = 1; ; attempt++) {
       try {
-        const { result, hasEvents } = await this.unitOfWork.run(
-          () => handler.execute(checked),
-          attempt > optimisticAttempts,
-        )
-        if (!nested) await this.#afterCommit(hasEvents, consistency)
-        return result
+        return await this.unitOfWork.run(work, attempt > optimisticAttempts)
       } catch (error) {
         consistency?.sawDatabase()
         // In another's transaction a conflict has doomed the whole of it; only the outermost may try again.

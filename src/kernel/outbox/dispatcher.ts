@@ -32,8 +32,8 @@ export class Dispatcher {
   }
 
   /**
-   * Resolves with the position that covers every write committed before the call, once this node has applied
-   * it. Nobody needs to wait: what is not dispatched now is by the next check of any node.
+   * Resolves with the position that covers every write committed before the call; this node has applied it by
+   * then, unless it was far behind. Nobody needs to wait: what is not dispatched now is by the next check of any node.
    *
    * @throws what Postgres throws; the committed events stay in the outbox
    */

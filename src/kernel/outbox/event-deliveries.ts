@@ -58,8 +58,11 @@ export class EventDeliveries {
   /**
    * Claims due deliveries and counts the attempt at once, committed: an event that kills the process runs out
    * of attempts like one that throws. A claim that is not completed within `claimMs` is anybody's again.
+   *
+   * @param kind never tried before, or tried before. The latter are to be claimed one at a time: behind an event
+   *   that kills the process, others would run out of attempts without ever having been begun
    */
-  claim(handler: string, atMost: number, claimMs: number): Promise<Delivery[]> {
+  claim(handler: string, kind: 'new' | 'retried', atMost: number, claimMs: number): Promise<Delivery[]> {
     return this.#run(async (manager) => {
       const rows: { position: string; attempts: number; type: string; payload: unknown }[] = (
         await manager.query(
@@ -68,12 +71,13 @@ export class EventDeliveries {
            from (
              select position from aftercommit_kernel.event_delivery
              where handler = $1 and state = 'pending' and next_attempt_at <= clock_timestamp()
+               and (attempts > 0) = $4
              order by position limit $2 for update skip locked
            ) due
            join aftercommit_kernel.outbox_message m on m.position = due.position
            where d.handler = $1 and d.position = due.position
            returning d.position, d.attempts, m.type, m.payload`,
-          [handler, atMost, claimMs],
+          [handler, atMost, claimMs, kind === 'retried'],
         )
       )[0]
       return rows

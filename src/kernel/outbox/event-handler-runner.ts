@@ -66,9 +66,16 @@ export class EventHandlerRunner {
       let claimed = 0
       try {
         await this.deliveries.fanOut(name, event.eventName, fanOutSize)
-        const batch = await this.deliveries.claim(name, claimSize, claimMs)
+        const batch = await this.deliveries.claim(name, 'new', claimSize, claimMs)
         claimed = batch.length
         await this.#deliverAll(name, batch)
+        if (this.#stop.signal.aborted) return
+        const [retried] = await this.deliveries.claim(name, 'retried', 1, claimMs)
+        if (retried) {
+          await this.#deliver(retried)
+          // There may be more of them.
+          continue
+        }
       } catch (error) {
         this.logger.warn({ err: error, handler: name }, 'the event handler’s deliveries cannot be reached')
       }
@@ -114,8 +121,13 @@ export class EventHandlerRunner {
       if (error instanceof ClaimLostError) return
       return this.#fail(delivery, error)
     }
-    // Handled and committed: if this fails, the next check of any node gives its events their positions.
-    if (hasEvents) await this.dispatcher.dispatch()
+    if (!hasEvents) return
+    // Handled and committed: where this fails, the next check of any node gives the events their positions.
+    await this.dispatcher
+      .dispatch()
+      .catch((error: unknown) =>
+        this.logger.warn({ err: error }, 'the dispatch after an event handler failed'),
+      )
   }
 
   async #fail(delivery: Delivery, error: unknown): Promise<void> {

@@ -44,3 +44,38 @@ test('a node that stops gives back the events that it has claimed and not begun,
     { state: 'pending', attempts: 0 },
   ])
 })
+
+test('behind an event that kills every process that handles it, others keep their attempts', async () => {
+  const mortal = await createFreshDatabase()
+  const node = await startTestNode(mortal)
+  for (const name of ['killer', 'second', 'third']) await registerUser(node, name)
+  await until('each has its delivery', async () => {
+    const made = await query(
+      mortal,
+      `select from aftercommit_kernel.event_delivery where handler = 'scripted.first'`,
+    )
+    return made.length === 3
+  })
+  await node.stop()
+  // Taken back to where nothing was tried; then claims that last 0 ms stand for processes that die at once.
+  await query(
+    mortal,
+    `update aftercommit_kernel.event_delivery set state = 'pending', attempts = 0, next_attempt_at = now()`,
+  )
+  const { deliveries, dataSource } = node.parts
+  await dataSource.initialize()
+  const claim = (kind: 'new' | 'retried', atMost: number) =>
+    deliveries.claim('scripted.first', kind, atMost, 0)
+  expect(await claim('new', 10)).toHaveLength(3)
+  for (let death = 2; death <= 5; death++) {
+    const [killer, ...others] = await claim('retried', 1)
+    expect([killer?.attempt, others]).toEqual([death, []])
+  }
+  const rows = await query<{ attempts: number }>(
+    mortal,
+    `select attempts from aftercommit_kernel.event_delivery where handler = 'scripted.first' order by position`,
+  )
+  expect(rows.map(({ attempts }) => attempts)).toEqual([5, 1, 1])
+  await dataSource.destroy()
+  await mortal.drop()
+})
