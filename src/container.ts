@@ -2,10 +2,13 @@ import { Container } from 'inversify'
 import type { DataSource } from 'typeorm'
 import { createDataSource } from '../ormconfig.js'
 import type { Config } from './config.js'
+import { CacheEvents } from './kernel/cache/cache-events.js'
 import { declareCacheInvalidated } from './kernel/cache/cache-invalidated.js'
 import type { CacheSurroundings } from './kernel/cache/cache-options.js'
+import { Caches } from './kernel/cache/caches.js'
+import { defaultEntryOptions } from './kernel/cache/entry-options.js'
 import { RedisTier } from './kernel/cache/redis-tier.js'
-import { noSharedTier } from './kernel/cache/shared-tier.js'
+import { noSharedTier, type SharedTier } from './kernel/cache/shared-tier.js'
 import { systemClock } from './kernel/clock.js'
 import { CommandBus } from './kernel/cqrs/command-bus.js'
 import { HandlerRegistry } from './kernel/cqrs/handler-registry.js'
@@ -13,9 +16,12 @@ import type { ServiceModule } from './kernel/cqrs/module.js'
 import { QueryBus } from './kernel/cqrs/query-bus.js'
 import { Faults } from './kernel/faults.js'
 import { AppliedJournal } from './kernel/journal/applied-journal.js'
+import { ClusterClock } from './kernel/journal/cluster-clock.js'
 import { HintCodec } from './kernel/journal/hint.js'
+import type { HintChannel } from './kernel/journal/hint-channel.js'
 import { Installation } from './kernel/journal/installation.js'
 import { InvalidationRules } from './kernel/journal/invalidation-rules.js'
+import type { Journal } from './kernel/journal/journal.js'
 import { LastInvalidations } from './kernel/journal/last-invalidations.js'
 import { Lease } from './kernel/journal/lease.js'
 import { NotifyHints } from './kernel/journal/notify-hints.js'
@@ -49,13 +55,26 @@ const renewLeaseMs = 1_000
 /** All parts of one node, wired and idle. `Node` starts and stops them. */
 export type NodeParts = ReturnType<typeof createParts>
 
+/** What stands between the protocol and the servers that it talks to; tests put trouble there (`test/kit`). */
+export interface Wrappers {
+  readonly shared?: (tier: SharedTier) => SharedTier
+  readonly hints?: (channel: HintChannel) => HintChannel
+  readonly journal?: (journal: Journal) => Journal
+}
+
 /**
  * The composition root: the only place that knows which class stands behind which interface.
  *
  * @throws ModuleError if the modules' handlers do not add up
  */
-export function createParts(config: Config, logger: Logger, offered: readonly ServiceModule[] = modules) {
+export function createParts(
+  config: Config,
+  logger: Logger,
+  offered: readonly ServiceModule[] = modules,
+  wrappers: Wrappers = {},
+) {
   const clock = systemClock
+  const events = new CacheEvents(logger)
   const faults = new Faults(config.FAULTS)
   const dataSource: DataSource = createDataSource({
     databaseUrl: config.DATABASE_URL,
@@ -70,9 +89,6 @@ export function createParts(config: Config, logger: Logger, offered: readonly Se
   const container = new Container()
   container.bind(UnitOfWork).toConstantValue(unitOfWork)
   container.bind(DatabaseReader).toConstantValue(reader)
-  for (const { bindings } of offered) if (bindings) container.load(bindings)
-  const handlers = new HandlerRegistry(offered, container)
-
   const installation = new Installation()
   const rules = new InvalidationRules(offered.flatMap((module) => module.events))
   declareCacheInvalidated(rules)
@@ -90,30 +106,39 @@ export function createParts(config: Config, logger: Logger, offered: readonly Se
     // A check that takes longer than the lease it would renew is of no use.
     timeoutMs: config.MAX_STALENESS_MS,
   })
-  const hints = redis
+  const ownHints = redis
     ? new RedisHints(redis, new HintCodec(installation), clock, logger)
     : new NotifyHints(config.DATABASE_URL, notifyChannel, clock, logger)
+  const hints = wrappers.hints?.(ownHints) ?? ownHints
+  const asked = wrappers.journal?.(journal) ?? journal
+  const clusterClock = new ClusterClock(clock)
 
-  const dispatcher = new Dispatcher(journal, applied, hints, faults, logger, () => {
+  const dispatcher = new Dispatcher(asked, applied, hints, faults, logger, () => {
     for (const runner of eventHandlers) runner.wake()
   })
-  const check = new StalenessCheck(journal, applied, lease, () => dispatcher.dispatch(), clock, logger, {
-    intervalMs: config.CHECK_INTERVAL_MS,
-    replayAtStart: config.REPLAY_AT_START,
-  })
+  const dispatch = () => dispatcher.dispatch()
+  const checking = { intervalMs: config.CHECK_INTERVAL_MS, replayAtStart: config.REPLAY_AT_START }
+  const check = new StalenessCheck(asked, applied, lease, dispatch, clock, logger, checking, clusterClock)
   const subscriber = new Subscriber(hints, applied, check, logger)
   applied.onEpoch(() => {
     connections.replaceAll()
     journal.replaceConnections()
   })
 
-  const deliveries = new EventDeliveries(connections)
-  const eventHandlers = [...handlers.events.values()].map(
-    (registered) => new EventHandlerRunner(registered, deliveries, unitOfWork, dispatcher, clock, logger),
-  )
-  const retention = new Retention(connections, config.OUTBOX_RETENTION_HOURS * 3_600_000, clock, logger)
-  const outbox = new Outbox(unitOfWork, dispatcher)
+  applied.observe({
+    gap: (gap) => events.emit('gap', gap),
+    flushed: (flush) => events.emit('flushed', flush),
+    epochEntered: (epoch) => events.emit('epochEntered', epoch),
+    caughtUp: (from) => events.emit('caughtUp', from),
+  })
 
+  const outbox = new Outbox(unitOfWork, dispatcher)
+  const tier = redis
+    ? new RedisTier(redis, installation, logger, events, {
+        maximumPayloadBytes: config.CACHE_MAX_PAYLOAD_BYTES,
+        compressAboveBytes: config.CACHE_COMPRESS_ABOVE_BYTES,
+      })
+    : noSharedTier
   const surroundings: CacheSurroundings = {
     applied,
     lease,
@@ -125,21 +150,41 @@ export function createParts(config: Config, logger: Logger, offered: readonly Se
       // Were every read to find out for itself that Postgres is gone, they would queue for minutes to do so.
       if (!lease.holds() && isConnectionFailure(check.lastFailure)) throw check.lastFailure
     },
-    shared: redis ? new RedisTier(redis, installation, logger) : noSharedTier,
+    shared: wrappers.shared?.(tier) ?? tier,
     outbox,
     faults,
     clock,
+    clusterClock,
+    events,
   }
-  const queryBus = new QueryBus(handlers, rules, surroundings, {
-    l1TtlMs: config.CACHE_L1_TTL_MS,
-    l2TtlMs: config.CACHE_L2_TTL_MS,
-    maxEntries: config.CACHE_MAX_ENTRIES,
+  const caches = new Caches(surroundings, rules, {
+    entry: {
+      ...defaultEntryOptions,
+      l1TtlMs: config.CACHE_L1_TTL_MS,
+      l2TtlMs: config.CACHE_L2_TTL_MS,
+    },
+    limits: { maxEntries: config.CACHE_MAX_ENTRIES, maxBytes: config.CACHE_MAX_BYTES },
   })
+  for (const { caches: declared = [] } of offered) for (const declaration of declared) caches.add(declaration)
+
+  container.bind(Caches).toConstantValue(caches)
+  for (const { bindings } of offered) if (bindings) container.load(bindings)
+  const handlers = new HandlerRegistry(offered, container)
+
+  const deliveries = new EventDeliveries(connections)
+  const eventHandlers = [...handlers.events.values()].map(
+    (registered) => new EventHandlerRunner(registered, deliveries, unitOfWork, dispatcher, clock, logger),
+  )
+  const retention = new Retention(connections, config.OUTBOX_RETENTION_HOURS * 3_600_000, clock, logger)
+
+  const queryBus = new QueryBus(handlers, caches)
   const commandBus = new CommandBus(handlers, unitOfWork, dispatcher, faults, clock, logger)
 
   return {
     applied,
+    caches,
     check,
+    clusterClock,
     commandBus,
     connections,
     container,

@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import { createDataSource } from '../ormconfig.js'
 import type { Config } from './config.js'
-import { createParts, modules, type NodeParts } from './container.js'
+import { createParts, modules, type NodeParts, type Wrappers } from './container.js'
 import type { ServiceModule } from './kernel/cqrs/module.js'
 import type { Health } from './kernel/http/health.js'
 import { createServer } from './kernel/http/server.js'
@@ -33,8 +33,9 @@ export class Node {
     private readonly config: Config,
     private readonly logger: Logger,
     private readonly offered: readonly ServiceModule[] = modules,
+    wrappers: Wrappers = {},
   ) {
-    this.parts = createParts(config, logger, offered)
+    this.parts = createParts(config, logger, offered, wrappers)
   }
 
   /** Where the node listens; undefined before `start`. */

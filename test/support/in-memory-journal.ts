@@ -20,6 +20,8 @@ export class InMemoryJournal implements Journal {
   head = 0
   headId: string | null = null
   rows: Row[] = []
+  /** The clock of this database, in ms. */
+  now: () => number = () => 0
   readonly calls: string[] = []
   /** Awaited before a read takes its snapshot. */
   beforeRead: () => Promise<void> | undefined = () => undefined
@@ -62,6 +64,7 @@ export class InMemoryJournal implements Journal {
       head: this.head,
       headId: this.headId,
       unnumbered: numbered.length < this.rows.length,
+      clockMs: this.now(),
       contradicted: places.some((place) =>
         numbered.some((row) => row.position === place.position && row.numberingId !== place.numberingId),
       ),

@@ -1,19 +1,51 @@
-import type { SharedEntry, SharedKey, SharedTier } from '../../src/kernel/cache/shared-tier.js'
+import type { LoadLock, SharedEntry, SharedKey, SharedTier } from '../../src/kernel/cache/shared-tier.js'
+import { StructuredSerializer } from '../../src/kernel/cache/structured-serializer.js'
 
-/** L2 without Redis: values pass through JSON, and a test may put anything into it. */
+const serializer = new StructuredSerializer()
+
+/** L2 without Redis: values pass through the serializer, and a test may put anything into it. */
 export class InMemoryTier implements SharedTier {
-  entries = new Map<string, string>()
+  readonly timeoutMs = 0
+  entries = new Map<string, Uint8Array>()
+  locks = new Map<string, { position: number; loaded: boolean }>()
   /** Awaited before an entry that was found is handed out. */
   afterGet: () => Promise<void> | undefined = () => undefined
 
   async get(key: SharedKey): Promise<SharedEntry | undefined> {
-    const text = this.entries.get(nameOf(key))
+    const bytes = this.entries.get(nameOf(key))
     await this.afterGet()
-    return text === undefined ? undefined : (JSON.parse(text) as SharedEntry)
+    return bytes && (serializer.deserialize(bytes) as SharedEntry)
+  }
+
+  getMany(keys: readonly SharedKey[]): Promise<readonly (SharedEntry | undefined)[]> {
+    return Promise.all(keys.map((key) => this.get(key)))
   }
 
   set(key: SharedKey, entry: SharedEntry): void {
-    this.entries.set(nameOf(key), JSON.stringify(entry))
+    this.entries.set(nameOf(key), serializer.serialize(entry))
+  }
+
+  setMany(entries: readonly { key: SharedKey; entry: SharedEntry; ttlMs: number }[]): void {
+    for (const { key, entry } of entries) this.set(key, entry)
+  }
+
+  forget(keys: readonly SharedKey[]): void {
+    for (const key of keys) this.entries.delete(nameOf(key))
+  }
+
+  lock(key: SharedKey, position: number, required: number): Promise<LoadLock> {
+    const name = nameOf(key)
+    const holder = this.locks.get(name)
+    const recent = holder !== undefined && holder.position >= required
+    if (recent && !holder.loaded) return Promise.resolve({ held: false })
+    const lock = { position, loaded: false }
+    this.locks.set(name, lock)
+    const release = (loaded: boolean): void => {
+      if (this.locks.get(name) !== lock) return
+      if (loaded) lock.loaded = true
+      else this.locks.delete(name)
+    }
+    return Promise.resolve({ held: true, loadedMeanwhile: recent, release })
   }
 }
 

@@ -1,11 +1,15 @@
+import { CacheEvents } from '../../src/kernel/cache/cache-events.js'
 import type { InvalidationWriter } from '../../src/kernel/cache/cache-invalidated.js'
+import { declareCacheInvalidated } from '../../src/kernel/cache/cache-invalidated.js'
 import type { CacheSurroundings, HybridCacheOptions } from '../../src/kernel/cache/cache-options.js'
+import { defaultEntryOptions, type EntryOptions } from '../../src/kernel/cache/entry-options.js'
 import { HybridCache } from '../../src/kernel/cache/hybrid-cache.js'
 import type { SharedTier } from '../../src/kernel/cache/shared-tier.js'
 import { noSharedTier } from '../../src/kernel/cache/shared-tier.js'
 import { type DomainEvent, domainEvent, nameOf, z } from '../../src/kernel/domain/index.js'
 import { Faults } from '../../src/kernel/faults.js'
 import { AppliedJournal } from '../../src/kernel/journal/applied-journal.js'
+import { ClusterClock } from '../../src/kernel/journal/cluster-clock.js'
 import { Consistency, type Tier } from '../../src/kernel/journal/consistency.js'
 import type { ConsistencyToken } from '../../src/kernel/journal/consistency-token.js'
 import { dependencyOn, InvalidationRules } from '../../src/kernel/journal/invalidation-rules.js'
@@ -31,7 +35,8 @@ export interface Simulation {
   readonly shared?: SharedTier
   readonly replayAtStart?: number
   readonly slots?: number
-  readonly cache?: Partial<HybridCacheOptions>
+  readonly cache?: Partial<Omit<HybridCacheOptions, 'entry'>>
+  readonly entry?: Partial<EntryOptions>
   /** Whether a read without a lease may renew it by a check. */
   readonly renews?: boolean
 }
@@ -46,6 +51,7 @@ export class SimulatedNode {
   readonly check: StalenessCheck
   readonly cache: HybridCache
   readonly surroundings: CacheSurroundings
+  readonly events = new CacheEvents(silentLogger)
   readonly written: DomainEvent[] = []
 
   constructor({
@@ -55,14 +61,19 @@ export class SimulatedNode {
     replayAtStart = 1_000,
     slots = 65_536,
     cache = {},
+    entry = {},
     renews = false,
   }: Simulation = {}) {
     this.journal = journal
     this.clock = clock
-    this.rules.add(Happened, ({ keys = [], tags = [] }) => [
-      ...keys.map((key) => dependencyOn.key(cacheName, key)),
-      ...tags.map(dependencyOn.tag),
-    ])
+    // The clock of the cluster is the database's own; here, that of the node which was there first.
+    if (journal.now() === 0) journal.now = () => clock.wall()
+    const clusterClock = new ClusterClock(clock)
+    declareCacheInvalidated(this.rules)
+    this.rules.add(Happened, ({ keys = [], tags = [] }) => ({
+      kind: 'supersede',
+      names: [...keys.map((key) => dependencyOn.key(cacheName, key)), ...tags.map(dependencyOn.tag)],
+    }))
     this.applied = new AppliedJournal(new LastInvalidations(slots), this.rules, silentLogger)
     this.lease = new Lease(clock, maxStalenessMs)
     this.check = new StalenessCheck(
@@ -73,11 +84,13 @@ export class SimulatedNode {
       clock,
       silentLogger,
       { intervalMs: 400, replayAtStart },
+      clusterClock,
     )
     const outbox: InvalidationWriter = {
       write: async (events) => {
         this.written.push(...events)
         for (const event of events) journal.commit(nameOf(event), event.payload)
+        await this.check.run()
       },
     }
     this.surroundings = {
@@ -90,15 +103,17 @@ export class SimulatedNode {
       outbox,
       faults: new Faults(),
       clock,
+      clusterClock,
+      events: this.events,
     }
     this.cache = new HybridCache(
       {
         name: cacheName,
         declaration: 'd1',
-        l1TtlMs: 300_000,
-        l2TtlMs: 3_600_000,
         maxEntries: 1_000,
         cacheAbsent: false,
+        maxKeyLength: 1_024,
+        entry: { ...defaultEntryOptions, clusterSingleFlight: false, ...entry },
         ...cache,
       },
       this.surroundings,

@@ -1,6 +1,6 @@
 import 'reflect-metadata'
 import { readConfig } from '../../src/config.js'
-import { modules } from '../../src/container.js'
+import { modules, type Wrappers } from '../../src/container.js'
 import type { ServiceModule } from '../../src/kernel/cqrs/module.js'
 import { Node } from '../../src/node.js'
 import { type FreshDatabase, redisUrl } from './fresh-database.js'
@@ -18,6 +18,8 @@ export interface TestNodeOptions {
   readonly redis?: boolean
   readonly databaseUrl?: string
   readonly offered?: readonly ServiceModule[]
+  /** Trouble between the protocol and its servers: see `test/kit`. */
+  readonly wrappers?: Wrappers
 }
 
 let started = 0
@@ -29,6 +31,7 @@ export async function startTestNode(database: FreshDatabase, options: TestNodeOp
     redis = true,
     databaseUrl = database.url,
     offered = [...modules, scriptedModule],
+    wrappers = {},
   } = options
   const config = readConfig({
     DATABASE_URL: databaseUrl,
@@ -43,7 +46,7 @@ export async function startTestNode(database: FreshDatabase, options: TestNodeOp
     REDIS_TIMEOUT_MS: '2000',
     ...env,
   })
-  const node = new Node(config, silentLogger, offered)
+  const node = new Node(config, silentLogger, offered, wrappers)
   await node.start()
   return node
 }

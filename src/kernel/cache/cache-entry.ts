@@ -1,14 +1,43 @@
 import type { Stamp } from '../journal/applied-journal.js'
 
-/** A cached value with what its freshness is judged by. Never changed once it is made, nor is its value. */
-export interface CacheEntry<Value = unknown> {
-  readonly value: Value
+/**
+ * A cached value with what its freshness is judged by, as one node holds it. Times are monotonic ms of this node.
+ * Only `refreshAt` and `retryAt` ever change: they say what this node is about to do, not what the value is.
+ */
+export interface CacheEntry {
+  /** What is kept of the value: itself, frozen, or what copies are made from. Callers are given `givenOf` it. */
+  readonly kept: unknown
   /** Where the load of the value began. A copy keeps it: the copy is as old as what it was copied from. */
   readonly stamp: Stamp
-  /** Everything that the value depends on: its own key and cache, its tags, and those of cached reads inside its load. */
+  /** What the value depends on beside its own key and cache: its tags, and the cached reads inside its load. */
   readonly names: readonly string[]
-  /** The names' slots in the table of last invalidations. */
+  /** The slots of its key, its cache and its names in the table of last invalidations. */
   readonly slots: readonly number[]
-  /** Monotonic ms at which this node came by the value. */
+  /** When this node came by the value. */
   readonly obtainedAt: number
+  /** The end of its time in memory. */
+  readonly freshUntil: number
+  /** The end of its time as a fail-safe value. */
+  readonly usableUntil: number
+  /** From when on a hit starts an eager refresh. `never`, also while one is under way. */
+  refreshAt: number
+  /** Until then a stale value is answered without another attempt to load. */
+  retryAt: number
+  /** Whether it can be protected from those who are given it; if not, it is given to those who wait and forgotten. */
+  readonly keepable: boolean
+  readonly bytes: number
+  readonly etag?: string | undefined
+  readonly lastModified?: string | undefined
+  readonly life: Life
+}
+
+/** For a `refreshAt` that does not come. */
+export const never = Number.POSITIVE_INFINITY
+
+/** The same value's life in the cluster, in ms of its clock: what is written to L2. */
+export interface Life {
+  readonly loadedAt: number
+  readonly freshUntil: number
+  readonly usableUntil: number
+  readonly l1TtlMs: number
 }

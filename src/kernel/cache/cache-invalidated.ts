@@ -14,17 +14,22 @@ export class CacheInvalidated extends domainEvent(
     keys: z.array(z.string()).optional(),
     tags: z.array(z.string()).optional(),
     all: z.boolean().optional(),
+    /** `expire` keeps what there is for fail-safe. Absent: `remove`, which does not. */
+    mode: z.enum(['remove', 'expire']).optional(),
+    /** By which the node that sets a value recognises the message that goes with it. */
+    setId: z.string().optional(),
   }),
 ) {}
 
 export function declareCacheInvalidated(rules: InvalidationRules): void {
-  rules.add(CacheInvalidated, ({ cache, keys = [], tags = [], all }) => {
-    if (cache === undefined) return 'everything'
-    return [
+  rules.add(CacheInvalidated, ({ cache, keys = [], tags = [], all, mode: kind = 'remove' }) => {
+    if (cache === undefined) return { kind, names: 'all' }
+    const names = [
       ...keys.map((key) => dependencyOn.key(cache, key)),
       ...tags.map(dependencyOn.tag),
       ...(all ? [dependencyOn.cache(cache)] : []),
     ]
+    return { kind, names }
   })
 }
 

@@ -1,24 +1,36 @@
 import type { Clock } from '../clock.js'
 import type { Faults } from '../faults.js'
-import type { AppliedJournal } from '../journal/applied-journal.js'
+import type { AppliedJournal, Stamp } from '../journal/applied-journal.js'
+import type { ClusterClock } from '../journal/cluster-clock.js'
 import type { Consistency } from '../journal/consistency.js'
 import type { Lease } from '../journal/lease.js'
+import type { CacheEvents } from './cache-events.js'
 import type { InvalidationWriter } from './cache-invalidated.js'
+import type { EntryOptions } from './entry-options.js'
+import type { Factory } from './load-context.js'
 import type { SharedTier } from './shared-tier.js'
 
-export interface HybridCacheOptions {
-  /** Unique among the caches of the service; without a colon. */
+/** What one cache may hold in memory. */
+export interface MemoryLimits {
+  /** Entries in memory; the least recently used go first. */
+  readonly maxEntries: number
+  /** Bytes of all values in memory, by an estimate. Default: no limit. */
+  readonly maxBytes?: number | undefined
+  /** Bytes of one value, by the same estimate; a larger one goes to L2 only. Default: no limit. */
+  readonly maxEntryBytes?: number | undefined
+}
+
+export interface HybridCacheOptions extends MemoryLimits {
+  /** Unique among the caches of the service; without a colon. It is the prefix of its keys in Redis. */
   readonly name: string
   /** Changes when the meaning of an entry changes, so that two releases never read each other's. */
   readonly declaration: string
-  /** Milliseconds that an entry may be served from memory. */
-  readonly l1TtlMs: number
-  /** Milliseconds that an entry stays in Redis. */
-  readonly l2TtlMs: number
-  /** Entries in memory; the least recently used go first. */
-  readonly maxEntries: number
+  /** What holds for every entry that does not say otherwise. */
+  readonly entry: EntryOptions
   /** Whether `null` and `undefined` are kept: right only where an event tells that the thing now exists. */
   readonly cacheAbsent: boolean
+  /** Characters of a key; values of longer ones are loaded each time. */
+  readonly maxKeyLength: number
 }
 
 /** What all caches of a node share. */
@@ -35,18 +47,33 @@ export interface CacheSurroundings {
   readonly outbox: InvalidationWriter
   readonly faults: Faults
   readonly clock: Clock
+  readonly clusterClock: ClusterClock
+  readonly events: CacheEvents
 }
-
-export interface LoadContext {
-  /** Adds tags that are known only once the value is. */
-  tag(...tags: string[]): void
-}
-
-export type Factory<Value> = (context: LoadContext) => Promise<Value>
 
 export interface ReadOptions<Value> {
+  /** The request that asks; its token is honoured, and told what was answered. */
   readonly consistency?: Consistency | undefined
-  readonly tags?: readonly string[]
+  readonly tags?: readonly string[] | undefined
   /** Tags that follow from the value; added to `tags`. */
-  readonly tagsOf?: (value: Value) => readonly string[]
+  readonly tagsOf?: ((value: Value) => readonly string[]) | undefined
+  /** When it aborts, this caller gives up, with the signal's reason; whoever else waits is not disturbed. */
+  readonly signal?: AbortSignal | undefined
+  /** In place of the cache's defaults. */
+  readonly entry?: Partial<EntryOptions> | undefined
+}
+
+export interface SetOptions {
+  /** Taken by `capture` before the value was read. */
+  readonly stamp?: Stamp | undefined
+  readonly tags?: readonly string[] | undefined
+  readonly entry?: Partial<EntryOptions> | undefined
+}
+
+/** One read on its way, with its options settled. */
+export interface Read<Value = unknown> {
+  readonly key: string
+  readonly factory: Factory<Value>
+  readonly options: ReadOptions<Value>
+  readonly entry: EntryOptions
 }

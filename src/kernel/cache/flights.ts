@@ -1,50 +1,129 @@
+import type { Clock } from '../clock.js'
 import type { AppliedJournal, Stamp } from '../journal/applied-journal.js'
 import type { Lease } from '../journal/lease.js'
 import type { CacheEntry } from './cache-entry.js'
+import type { Staleness } from './cache-events.js'
 
-/** What a flight came back with. */
+/** What a read came back with. */
 export interface Landing {
   readonly entry: CacheEntry
-  readonly source: 'l2' | 'miss'
+  readonly source: 'l1' | 'l2' | 'miss' | 'bypass'
+  /** Set if it must be answered as stale. */
+  readonly staleness?: Staleness | undefined
 }
 
-interface Flight {
-  /** What was applied when it began; what it brings may be newer, never older. */
-  readonly stamp: Stamp
+/** How a flight gets what it is for. */
+export interface FlightPlan {
+  readonly fly: (flight: Flight) => Promise<Landing>
+  /** Whether it goes on when nobody waits for it any more. */
+  readonly goesOnAlone: boolean
+  /** Milliseconds after which nobody joins it any more: one that never ends must not hold its key for good. */
+  readonly joinableMs: number
+}
+
+/** One load under way. */
+export class Flight {
+  readonly #abort = new AbortController()
+  #passengers = 0
+  #landed = false
+
+  constructor(
+    /** What was applied when it began; what it brings may be newer, never older. */
+    readonly stamp: Stamp,
+    readonly joinableUntil: number,
+    private readonly goesOnAlone: boolean,
+  ) {}
+
+  get signal(): AbortSignal {
+    return this.#abort.signal
+  }
+
+  /** Whether anybody waits for it. */
+  get awaited(): boolean {
+    return this.#passengers > 0
+  }
+
+  board(): void {
+    this.#passengers++
+  }
+
+  leave(): void {
+    if (--this.#passengers === 0 && !this.goesOnAlone && !this.#landed) this.#abort.abort()
+  }
+
+  land(): void {
+    this.#landed = true
+  }
+}
+
+/** One caller's way to a landing, perhaps on several flights. */
+export interface Passage {
   readonly landing: Promise<Landing>
+  /** To be called once, when the caller has its landing or waits no longer. */
+  leave(): void
 }
 
 /**
  * One load a key and node at a time, shared by all who may: a caller joins a flight only if what it brings cannot
- * be older than the caller's request. A flight that failed is forgotten with its failure.
+ * be older than the caller's request. A flight that failed, or was given up by all, is forgotten.
  */
 export class Flights {
-  readonly #flights = new Map<string, Flight>()
+  readonly #flights = new Map<string, { readonly flight: Flight; readonly landing: Promise<Landing> }>()
 
   /** @param slotsOf the slots that every value of a key depends on, whatever else it will turn out to */
   constructor(
     private readonly applied: AppliedJournal,
     private readonly lease: Lease,
+    private readonly clock: Clock,
     private readonly slotsOf: (key: string) => readonly number[],
   ) {}
 
-  /**
-   * @param requiredPosition the position that the caller's token asks for
-   * @throws what `fly` throws, to everybody on board
-   */
-  async fetch(key: string, requiredPosition: number, fly: () => Promise<Landing>): Promise<Landing> {
+  /** @param requiredPosition the position that the caller's token asks for */
+  board(key: string, requiredPosition: number, plan: FlightPlan): Passage {
+    let boarded: Flight | undefined
+    let left = false
+    const leave = (): void => {
+      left = true
+      boarded?.leave()
+      boarded = undefined
+    }
+    return { landing: this.#travel(key, requiredPosition, plan, board, () => left), leave }
+
+    function board(flight: Flight): void {
+      boarded?.leave()
+      boarded = flight
+      flight.board()
+    }
+  }
+
+  /** Whether a flight of the key is under way that a caller without a token may join. */
+  isUnderWay(key: string): boolean {
+    const running = this.#flights.get(key)
+    return running !== undefined && this.#mayJoin(key, running.flight, 0)
+  }
+
+  async #travel(
+    key: string,
+    requiredPosition: number,
+    plan: FlightPlan,
+    board: (flight: Flight) => void,
+    hasLeft: () => boolean,
+  ): Promise<Landing> {
     const { applied } = this
     for (;;) {
       const joined = applied.stamp()
       const running = this.#flights.get(key)
-      if (!running || !this.#mayJoin(key, running, requiredPosition)) return this.#takeOff(key, fly).landing
+      if (!running || !this.#mayJoin(key, running.flight, requiredPosition)) {
+        return this.#takeOff(key, plan, board)
+      }
+      board(running.flight)
       const landing = await running.landing
       const { stamp, slots } = landing.entry
       // The value's real tags are known only now, and of each only its *last* invalidation: an earlier one may
       // have come before this caller did, which would make the value older than its request. Only if nothing
       // at all was applied between the load's begin and this caller is a stale value still new enough for it.
       const nothingBetween = stamp.epoch === joined.epoch && stamp.position >= joined.position
-      if (nothingBetween || applied.isFresh(stamp, slots)) return landing
+      if (nothingBetween || hasLeft() || applied.isFresh(stamp, slots)) return landing
     }
   }
 
@@ -53,19 +132,23 @@ export class Flights {
     return (
       flight.stamp.position >= requiredPosition &&
       this.applied.isFresh(flight.stamp, this.slotsOf(key)) &&
-      this.lease.holds()
+      this.lease.holds() &&
+      this.clock.now() < flight.joinableUntil
     )
   }
 
-  #takeOff(key: string, fly: () => Promise<Landing>): Flight {
-    const flight: Flight = {
-      stamp: this.applied.stamp(),
-      landing: fly().finally(() => {
-        // A later flight, which this one was too old for, may have taken its place.
-        if (this.#flights.get(key) === flight) this.#flights.delete(key)
-      }),
+  #takeOff(key: string, plan: FlightPlan, board: (flight: Flight) => void): Promise<Landing> {
+    const flight = new Flight(this.applied.stamp(), this.clock.now() + plan.joinableMs, plan.goesOnAlone)
+    board(flight)
+    const forget = (): void => {
+      flight.land()
+      // A later flight, which this one was too old for, may have taken its place.
+      if (this.#flights.get(key)?.flight === flight) this.#flights.delete(key)
     }
-    this.#flights.set(key, flight)
-    return flight
+    // What nobody waits for will fail; a caller that comes now must not share that.
+    flight.signal.addEventListener('abort', forget, { once: true })
+    const landing = plan.fly(flight).finally(forget)
+    this.#flights.set(key, { flight, landing })
+    return landing
   }
 }

@@ -1,55 +1,86 @@
-import { LRUCache } from 'lru-cache'
 import type { Stamp } from '../journal/applied-journal.js'
 import type { Consistency } from '../journal/consistency.js'
-import { dependencyOn } from '../journal/invalidation-rules.js'
 import { currentScope } from '../persistence/transaction-scope.js'
-import type { CacheEntry } from './cache-entry.js'
-import { CacheInvalidated } from './cache-invalidated.js'
-import type { CacheSurroundings, Factory, HybridCacheOptions, ReadOptions } from './cache-options.js'
-import { deepFreeze } from './deep-freeze.js'
+import { BatchLoads, type LoadMissing } from './batch-loads.js'
+import { type CacheEntry, never } from './cache-entry.js'
+import { NotInTierError } from './cache-errors.js'
+import type { CacheSurroundings, HybridCacheOptions, Read, ReadOptions, SetOptions } from './cache-options.js'
+import { CacheStatistics } from './cache-statistics.js'
+import { CacheWrites } from './cache-writes.js'
+import { ClusterFlight } from './cluster-flight.js'
+import { EagerRefresh } from './eager-refresh.js'
+import { Entries } from './entries.js'
+import { checkedEntryOptions, type EntryOptions } from './entry-options.js'
+import { FailSafe } from './fail-safe.js'
 import { Flights, type Landing } from './flights.js'
-import { dependOuterLoadOn, LoadScope, runLoad } from './load-scope.js'
+import type { Factory } from './load-context.js'
+import { outerLoad } from './load-scope.js'
+import { Loader } from './loader.js'
+import { MemoryTier } from './memory-tier.js'
+import { Misses, SingleLoads } from './misses.js'
+import { givenOf } from './mutation-safety.js'
+import { Tiers } from './tiers.js'
+import { loadInTransaction, loadManyInTransaction } from './uncached-reads.js'
 
-/** A tier was asked for alone, and has no fresh value. */
-export class NotInTierError extends Error {
-  override readonly name = 'NotInTierError'
-  constructor(readonly tier: string) {
-    super(`There is no fresh value in ${tier}`)
-  }
-}
-
-/** How many tags one entry may declare: each costs a comparison at every read. */
-export const maximumTags = 64
-
-/** How many names, with those of cached reads inside its load, an entry may have to be kept. */
-const maximumNames = 512
+const noOptions = {}
 
 /**
  * A cache of two tiers, memory and Redis, whose every read makes one comparison: was anything that the value
  * depends on invalidated after the value's load began? Nothing else has to go right: not the order of
  * messages, not the eviction of old values, not the honesty of Redis.
  *
- * Values are frozen, as all callers share them.
+ * Values are frozen, as all callers share them, or copied where freezing cannot protect them. What a factory
+ * returns belongs to the cache. Every option is described in `docs/hybrid-cache.md`.
  */
-export class HybridCache {
+export class HybridCache<Value = unknown, Key extends string = string> {
   readonly name: string
-  readonly statistics = { l1Hits: 0, l2Hits: 0, misses: 0, bypasses: 0, fenced: 0 }
-  readonly #memory: LRUCache<string, CacheEntry>
-  readonly #flights: Flights
-  readonly #options: HybridCacheOptions
-  readonly #sharedName: string
+  readonly statistics = new CacheStatistics()
+  readonly #defaults: EntryOptions
+  readonly #memory: MemoryTier
+  readonly #entries: Entries
+  readonly #tiers: Tiers
+  readonly #loader: Loader
+  readonly #misses: Misses
+  readonly #single: SingleLoads
+  readonly #eager: EagerRefresh
+  readonly #writes: CacheWrites
 
+  /** @throws RangeError naming the option that is out of range */
   constructor(
     options: HybridCacheOptions,
     private readonly around: CacheSurroundings,
   ) {
-    this.name = options.name
-    this.#options = options
-    this.#sharedName = `${options.name}.${options.declaration}`
-    this.#flights = new Flights(around.applied, around.lease, (key) => this.#ownSlots(key))
-    this.#memory = new LRUCache({ max: options.maxEntries, ttl: options.l1TtlMs })
+    const { name } = options
+    const { statistics } = this
+    const { applied, lease, clock, events } = around
+    this.name = name
+    this.#defaults = checkedEntryOptions(options.entry)
+    const memory = new MemoryTier(name, options, events)
+    const entries = new Entries(options, around, memory.measured)
+    const tiers = new Tiers(options, around, entries, memory, statistics)
+    const loader = new Loader(options, around, entries, memory, statistics)
+    const flights = new Flights(applied, lease, clock, (key) => entries.ownSlots(key))
+    const failSafe = new FailSafe(name, around, memory, statistics)
+    const cluster = new ClusterFlight(around, entries, tiers)
+    this.#single = new SingleLoads(tiers, cluster, loader)
+    this.#misses = new Misses(name, around, flights, tiers, failSafe, statistics)
+    this.#eager = new EagerRefresh(flights, tiers, cluster, this.#single, statistics, clock)
+    this.#writes = new CacheWrites(options, around, entries, tiers, loader)
+    this.#memory = memory
+    this.#entries = entries
+    this.#tiers = tiers
+    this.#loader = loader
+    // What L2 holds from before this cache existed here may have been invalidated by events that no rule of its
+    // own was there to read.
+    applied.invalidations.invalidate(entries.cacheName, applied.position)
     // Stamps of another epoch are never fresh again; their memory is better given to what is.
-    around.applied.onEpoch(() => this.#memory.clear())
+    applied.onEpoch(() => memory.clear())
+  }
+
+  /** What this node holds of the cache. Bytes are estimates, and 0 where no limit has them measured. */
+  get inMemory(): { readonly entries: number; readonly bytes: number; readonly evictions: number } {
+    const { size, bytes, evictions } = this.#memory
+    return { entries: size, bytes, evictions }
   }
 
   /**
@@ -58,34 +89,91 @@ export class HybridCache {
    * reads there may never be committed.
    *
    * @throws what `factory` throws, and what Postgres throws when a token has to be honoured
+   * @throws LoadTimeoutError after a hard timeout, if nothing stale may be answered instead
+   * @throws the reason of `options.signal` once it has aborted
    */
-  async getOrCreate<Value>(
-    key: string,
-    factory: Factory<Value>,
-    options: ReadOptions<Value> = {},
-  ): Promise<Value> {
+  async getOrCreate<Result extends Value>(
+    key: Key,
+    factory: Factory<Value, Result>,
+    options: ReadOptions<Result> = noOptions,
+  ): Promise<Result> {
+    if (currentScope()) {
+      return (await loadInTransaction(this.#read(key, factory, options), this.statistics)) as Result
+    }
     const { consistency } = options
-    if (currentScope()) return this.#loadInTransaction(factory, consistency)
     const satisfying = consistency?.satisfy()
     if (satisfying) await satisfying
-    if (consistency?.onlyTier) return this.#readOneTier(key, factory, options)
-    if (!this.around.lease.holds()) {
-      await this.around.renewLease()
-      if (!this.around.lease.holds()) return this.#bypass(key, factory, options)
+    if (consistency?.onlyTier) return this.#readOneTier(this.#read(key, factory, options)) as Promise<Result>
+    const hit = this.#freshInMemory(key, options.entry)
+    if (hit === undefined) {
+      const landing = await this.#misses.fetch(this.#read(key, factory, options), this.#single)
+      return this.#answer(key, landing, consistency) as Result
     }
-    const entry = this.#memory.get(key)
-    if (entry !== undefined && this.around.applied.isFresh(entry.stamp, entry.slots)) {
-      this.statistics.l1Hits++
-      return this.#answer(entry, 'l1', consistency) as Value
+    if (hit.refreshAt !== never && hit.refreshAt <= this.around.clock.now())
+      this.#eager.begin(this.#read(key, factory, options), hit)
+    return this.#answerHit(key, hit, consistency) as Result
+  }
+
+  /**
+   * The cached value of a key, from memory or L2. Nothing is loaded, and inside a unit of work nothing is found.
+   *
+   * @returns undefined if there is no fresh value
+   * @throws what Postgres throws when this node has to find out what it has missed
+   */
+  async get(
+    key: Key,
+    options: Pick<ReadOptions<Value>, 'consistency' | 'entry'> = noOptions,
+  ): Promise<Value | undefined> {
+    if (currentScope()) return undefined
+    const { consistency, entry } = options
+    await consistency?.satisfy()
+    const { lease } = this.around
+    if (!lease.holds()) await this.around.renewLease()
+    const hit = this.#freshInMemory(key, entry)
+    if (hit) return this.#answerHit(key, hit, consistency) as Value
+    const copy = lease.holds() ? await this.#tiers.copyFromShared(key, this.#settled(entry)) : undefined
+    return copy && (this.#answer(key, { entry: copy, source: 'l2' }, consistency) as Value)
+  }
+
+  /**
+   * The value of a key if this node's memory holds it fresh; undefined otherwise, and inside a unit of work.
+   * No token is honoured: whoever has one calls `get`.
+   */
+  peek(key: Key): Value | undefined {
+    const hit = currentScope() ? undefined : this.#freshInMemory(key)
+    return hit && (this.#answerHit(key, hit, undefined) as Value)
+  }
+
+  /**
+   * The values of several keys. What neither tier holds is loaded by one call of `loadMissing`; a key that it
+   * leaves out is absent from the answer, too. Each key is stamped, joined and compared like a single one.
+   *
+   * @throws as `getOrCreate`
+   */
+  async getMany<Result extends Value>(
+    keys: Iterable<Key>,
+    loadMissing: LoadMissing<Key, Result>,
+    options: ReadOptions<Result> = noOptions,
+  ): Promise<Map<Key, Result>> {
+    const wanted = [...new Set(keys)]
+    const { consistency } = options
+    if (currentScope()) {
+      return new Map(await loadManyInTransaction(wanted, loadMissing, options, this.statistics))
     }
-    const { entry: fetched, source } = await this.#flights.fetch(
-      key,
-      consistency?.requiredPosition ?? 0,
-      () => this.#fly(key, factory as Factory<unknown>, options as ReadOptions<unknown>),
+    await consistency?.satisfy()
+    const batch = new BatchLoads<Key>(loadMissing, this.#tiers, this.#loader)
+    const answers = await Promise.all(
+      wanted.map(async (key) => {
+        const hit = this.#freshInMemory(key, options.entry)
+        if (hit) return this.#answerHit(key, hit, consistency)
+        const alone: Factory<Value, Result> = async ({ signal }) =>
+          (await loadMissing([key], signal)).get(key) as Result
+        const landing = await this.#misses.fetch(this.#read(key, alone, options), batch)
+        return this.#answer(key, landing, consistency)
+      }),
     )
-    if (source === 'l2') this.statistics.l2Hits++
-    else this.statistics.misses++
-    return this.#answer(fetched, source, consistency) as Value
+    const found = wanted.map((key, index) => [key, answers[index] as Result] as const)
+    return new Map(found.filter(([, value]) => value !== undefined))
   }
 
   /** The position to take *before* reading a value that will be given to `set`. */
@@ -94,187 +182,119 @@ export class HybridCache {
   }
 
   /**
-   * Stores a value that was read elsewhere.
+   * Stores a value that was read elsewhere, on all nodes in place of what they have: this node keeps it and writes
+   * it to L2, the others come for it when they are next asked.
    *
-   * @param stamp taken by `capture` before the value was read. Without it nobody can tell what the value has
-   *   missed, so the key is removed instead; likewise inside a unit of work, whose values may never be committed
+   * Without a stamp nobody can tell what the value has missed, so the key is removed instead; likewise inside a
+   * unit of work, whose values may never be committed.
+   *
+   * @throws what Postgres throws
+   * @throws RangeError if there are too many tags, or an option is out of range
    */
-  async set(
-    key: string,
-    value: unknown,
-    options: { stamp?: Stamp; tags?: readonly string[] } = {},
-  ): Promise<void> {
-    if (!options.stamp || currentScope() || !this.#mayKeep(value)) return this.remove(key)
-    const { tags = [] } = options
-    if (tags.length > maximumTags) throw tooManyTags(this.name, key)
-    const entry = this.#entry(key, value, options.stamp, tags.map(dependencyOn.tag))
-    this.#store(key, entry)
+  set(key: Key, value: Value, options: SetOptions = noOptions): Promise<void> {
+    return this.setMany([[key, value]], options)
+  }
+
+  /** As `set` for several values that were read at the same stamp. */
+  async setMany(values: Iterable<readonly [Key, Value]>, options: SetOptions = noOptions): Promise<void> {
+    await this.#writes.set(new Map(values), options, this.#settled(options.entry))
   }
 
   /** Resolves once the removal is committed; in a unit of work, it is part of that transaction. */
-  remove(...keys: string[]): Promise<void> {
-    return this.around.outbox.write([new CacheInvalidated({ cache: this.name, keys })])
+  remove(...keys: Key[]): Promise<void> {
+    return this.#writes.remove(keys)
+  }
+
+  /** As `remove`, for more keys than one would spread. */
+  removeMany(keys: Iterable<Key>): Promise<void> {
+    return this.#writes.remove([...keys])
+  }
+
+  /** As `remove`, but what the keys had may still be answered, marked as stale, when a load fails. */
+  expire(...keys: Key[]): Promise<void> {
+    return this.#writes.expire(keys)
   }
 
   /** Removes, from every cache, what carries any of the tags. */
   removeByTag(...tags: string[]): Promise<void> {
-    return this.around.outbox.write([new CacheInvalidated({ cache: this.name, tags })])
+    return this.#writes.byTag(tags, 'remove')
   }
 
-  /** Removes what the keys have now; the same as `remove`, as nothing of an expired value is kept. */
-  expire(...keys: string[]): Promise<void> {
-    return this.remove(...keys)
+  /** Expires, in every cache, what carries any of the tags. */
+  expireByTag(...tags: string[]): Promise<void> {
+    return this.#writes.byTag(tags, 'expire')
   }
 
-  /** Removes everything from this cache. */
-  clear(): Promise<void> {
-    return this.around.outbox.write([new CacheInvalidated({ cache: this.name, all: true })])
+  /** Removes everything from this cache; with `keepFailSafe`, expires it. */
+  clear({ keepFailSafe = false }: { readonly keepFailSafe?: boolean } = noOptions): Promise<void> {
+    return this.#writes.clear(keepFailSafe ? 'expire' : 'remove')
   }
 
-  #answer(
-    entry: CacheEntry,
-    source: 'l1' | 'l2' | 'miss' | 'bypass',
-    consistency: Consistency | undefined,
-  ): unknown {
-    consistency?.answered(source, entry.obtainedAt)
-    dependOuterLoadOn(entry.names)
-    return entry.value
+  #freshInMemory(key: Key, chosen?: Partial<EntryOptions>): CacheEntry | undefined {
+    if (chosen?.skipL1Read ?? this.#defaults.skipL1Read) return undefined
+    const { lease, applied, clock } = this.around
+    if (!lease.holds()) return undefined
+    const entry = this.#memory.get(key)
+    if (entry === undefined || clock.now() >= entry.freshUntil) return undefined
+    return applied.isFresh(entry.stamp, entry.slots) ? entry : undefined
   }
 
-  async #fly(key: string, factory: Factory<unknown>, options: ReadOptions<unknown>): Promise<Landing> {
-    const copy = await this.#copyFromShared(key)
-    if (copy) return { entry: copy, source: 'l2' }
-    return { entry: await this.#loadAndStore(key, factory, options), source: 'miss' }
+  #read<Result extends Value>(key: Key, factory: Factory<Value, Result>, options: ReadOptions<Result>): Read {
+    return { key, factory, options, entry: this.#settled(options.entry) } as unknown as Read
   }
 
-  async #copyFromShared(key: string): Promise<CacheEntry | undefined> {
-    const { applied, shared, faults } = this.around
-    const { epoch } = applied
-    const found = await shared.get({ epoch, cache: this.#sharedName, key })
-    if (!found) return undefined
-    const entry = this.#entry(key, found.value, { epoch, position: found.position }, found.names)
-    if (!applied.isFresh(entry.stamp, entry.slots)) {
-      this.statistics.fenced++
-      return undefined
-    }
-    await faults.at('before-l2-copy')
-    this.#memory.set(key, entry)
-    return entry
+  #settled(chosen: Partial<EntryOptions> | undefined): EntryOptions {
+    return chosen ? checkedEntryOptions({ ...this.#defaults, ...chosen }) : this.#defaults
   }
 
-  /** Stamps the value with what was applied before its first statement, so that it can hide no later write. */
-  async #load(key: string, factory: Factory<unknown>, options: ReadOptions<unknown>): Promise<CacheEntry> {
-    const { applied, faults } = this.around
-    const stamp = applied.stamp()
-    await faults.at('before-load')
-    const scope = new LoadScope()
-    const value = await runLoad(scope, () =>
-      factory({ tag: (...tags) => scope.add(tags.map(dependencyOn.tag)) }),
-    )
-    await faults.at('after-load-read')
-    const tags = [...(options.tags ?? []), ...(options.tagsOf?.(value) ?? [])]
-    if (tags.length > maximumTags) throw tooManyTags(this.name, key)
-    scope.add(tags.map(dependencyOn.tag))
-    return this.#entry(key, value, stamp, [...scope.names])
+  #answerHit(key: Key, entry: CacheEntry, consistency: Consistency | undefined): unknown {
+    this.statistics.l1Hits++
+    const { events } = this.around
+    if (events.wants('hit')) events.emit('hit', { cache: this.name, key, tier: 'l1' })
+    consistency?.answered('l1', entry.obtainedAt)
+    outerLoad()?.add(this.#entries.namesOf(key, entry))
+    return givenOf(entry.kept)
   }
 
-  async #loadAndStore(
-    key: string,
-    factory: Factory<unknown>,
-    options: ReadOptions<unknown>,
-  ): Promise<CacheEntry> {
-    const entry = await this.#load(key, factory, options)
-    await this.around.faults.at('before-store')
-    if (this.#mayKeep(entry.value)) this.#store(key, entry)
-    return entry
+  #answer(key: Key, landing: Landing, consistency: Consistency | undefined): unknown {
+    const { entry, source, staleness } = landing
+    if (source === 'l1' && !staleness) return this.#answerHit(key, entry, consistency)
+    this.#count(key, landing)
+    const ageMs = this.around.clock.now() - entry.freshUntil
+    consistency?.answered(source, entry.obtainedAt, staleness && { staleness, overdueMs: Math.max(0, ageMs) })
+    const outer = outerLoad()
+    outer?.add(this.#entries.namesOf(key, entry))
+    if (outer && staleness) outer.staleness = staleness
+    return givenOf(entry.kept)
   }
 
-  /** Without an event that creates, nothing would tell that an absent thing now exists. */
-  #mayKeep(value: unknown): boolean {
-    return this.#options.cacheAbsent || (value !== null && value !== undefined)
-  }
-
-  #store(key: string, entry: CacheEntry): void {
-    const { applied, shared } = this.around
-    // A value made of very many others is loaded each time rather than compared for as long as it lives.
-    if (entry.names.length > maximumNames) return
-    if (!applied.isFresh(entry.stamp, entry.slots)) {
-      // Nobody would be served it; storing it could only push out what somebody would be.
-      this.statistics.fenced++
-      return
-    }
-    this.#memory.set(key, entry)
-    const { value, stamp, names } = entry
-    shared.set(
-      { epoch: stamp.epoch, cache: this.#sharedName, key },
-      { value, position: stamp.position, names },
-      this.#options.l2TtlMs,
-    )
-  }
-
-  async #loadInTransaction<Value>(
-    factory: Factory<Value>,
-    consistency: Consistency | undefined,
-  ): Promise<Value> {
-    this.statistics.bypasses++
-    const value = await runLoad(new LoadScope(), () => factory({ tag: () => {} }))
-    consistency?.answered('bypass', Number.POSITIVE_INFINITY)
-    return value
-  }
-
-  /** Without a lease nobody can say what this node has missed, so every caller reads the database for itself. */
-  async #bypass<Value>(key: string, factory: Factory<Value>, options: ReadOptions<Value>): Promise<Value> {
-    this.statistics.bypasses++
-    const entry = await this.#loadAndStore(key, factory as Factory<unknown>, options as ReadOptions<unknown>)
-    return this.#answer(entry, 'bypass', options.consistency) as Value
-  }
-
-  async #readOneTier<Value>(
-    key: string,
-    factory: Factory<Value>,
-    options: ReadOptions<Value>,
-  ): Promise<Value> {
-    const { applied, shared, lease } = this.around
-    const { consistency } = options
-    if (consistency?.onlyTier === 'database') {
-      const loaded = await this.#load(key, factory as Factory<unknown>, options as ReadOptions<unknown>)
-      return this.#answer(loaded, 'bypass', consistency) as Value
-    }
-    let entry: CacheEntry | undefined
-    if (consistency?.onlyTier === 'l1') entry = this.#memory.get(key)
-    else {
-      const { epoch } = applied
-      const found = await shared.get({ epoch, cache: this.#sharedName, key })
-      if (found) entry = this.#entry(key, found.value, { epoch, position: found.position }, found.names)
-    }
-    if (!entry || !lease.holds() || !applied.isFresh(entry.stamp, entry.slots)) {
-      throw new NotInTierError(consistency?.onlyTier ?? '')
-    }
-    return this.#answer(entry, consistency?.onlyTier === 'l1' ? 'l1' : 'l2', consistency) as Value
-  }
-
-  #entry(key: string, value: unknown, stamp: Stamp, names: readonly string[]): CacheEntry {
-    const own = [dependencyOn.key(this.name, key), dependencyOn.cache(this.name)]
-    const all = [...new Set([...own, ...names])]
-    const { invalidations } = this.around.applied
-    return {
-      value: deepFreeze(value),
-      stamp,
-      names: all,
-      slots: all.map((name) => invalidations.slotOf(name)),
-      obtainedAt: this.around.clock.now(),
+  #count(key: Key, { source, staleness }: Landing): void {
+    const { events } = this.around
+    if (staleness || source === 'bypass') return
+    if (source === 'l2') {
+      this.statistics.l2Hits++
+      if (events.wants('hit')) events.emit('hit', { cache: this.name, key, tier: 'l2' })
+    } else {
+      this.statistics.misses++
+      if (events.wants('miss')) events.emit('miss', { cache: this.name, key })
     }
   }
 
-  #ownSlots(key: string): readonly number[] {
-    const { invalidations } = this.around.applied
-    return [
-      invalidations.slotOf(dependencyOn.key(this.name, key)),
-      invalidations.slotOf(dependencyOn.cache(this.name)),
-    ]
+  /** For tests and the demo: one tier alone, never falling through to another. */
+  async #readOneTier(read: Read): Promise<unknown> {
+    const { key, options, entry: entryOptions } = read
+    const tier = options.consistency?.onlyTier
+    if (tier === 'database') {
+      const { entry, staleness } = await this.#loader.load(read, {
+        signal: new AbortController().signal,
+        awaited: true,
+      })
+      return this.#answer(key as Key, { entry, source: 'bypass', staleness }, options.consistency)
+    }
+    const { lease } = this.around
+    const entry =
+      tier === 'l1' ? this.#tiers.inMemory(key, entryOptions) : await this.#tiers.inShared(key, entryOptions)
+    if (!entry || !tier || !lease.holds()) throw new NotInTierError(tier ?? '')
+    return this.#answer(key as Key, { entry, source: tier }, options.consistency)
   }
-}
-
-function tooManyTags(cache: string, key: string): RangeError {
-  return new RangeError(`${cache}: more than ${maximumTags} tags on "${key}"`)
 }

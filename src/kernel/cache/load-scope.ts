@@ -1,8 +1,11 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
+import type { Staleness } from './cache-events.js'
 
-/** Names that the value being loaded depends on, collected while its factory runs. */
+/** What a load learns of the cached reads inside it, collected while its factory runs. */
 export class LoadScope {
   readonly names = new Set<string>()
+  /** Something stale was answered inside: what is made of it is as stale, and nobody else's business. */
+  staleness: Staleness | undefined
 
   add(names: Iterable<string>): void {
     for (const name of names) this.names.add(name)
@@ -16,9 +19,9 @@ export function runLoad<Result>(scope: LoadScope, load: () => Promise<Result>): 
 }
 
 /**
- * A cached read inside a load makes the outer value depend on all that the inner one depends on; without
- * that the outer entry would outlive an invalidation of what it was made from.
+ * The load that the present code is part of. A cached read inside a load makes the outer value depend on all that
+ * the inner one depends on; without that the outer entry would outlive an invalidation of what it was made from.
  */
-export function dependOuterLoadOn(names: Iterable<string>): void {
-  ambient.getStore()?.add(names)
+export function outerLoad(): LoadScope | undefined {
+  return ambient.getStore()
 }

@@ -1,63 +1,165 @@
-import { createHmac, timingSafeEqual } from 'node:crypto'
-import { type CircuitBreakerPolicy, ConsecutiveBreaker, circuitBreaker, handleAll } from 'cockatiel'
+import {
+  type CircuitBreakerPolicy,
+  CircuitState,
+  ConsecutiveBreaker,
+  circuitBreaker,
+  handleAll,
+} from 'cockatiel'
 import type { Redis } from 'ioredis'
-import { z } from 'zod'
 import type { Installation } from '../journal/installation.js'
 import { isWorthALine } from '../observability/log-sampling.js'
 import type { Logger } from '../observability/logger.js'
-import type { SharedEntry, SharedKey, SharedTier } from './shared-tier.js'
-
-/** Changes whenever entries are written differently, so that an older release's entries are never read. */
-const formatVersion = 1
-
-const entrySchema = z.tuple([z.number().int().nonnegative().safe(), z.array(z.string()), z.unknown()])
+import type { CacheEvents, NotStoredReason } from './cache-events.js'
+import { LoadLocks, lockOfNobody } from './load-lock.js'
+import type { Serializer } from './serializer.js'
+import type { LoadLock, SharedEntry, SharedKey, SharedTier } from './shared-tier.js'
+import { StructuredSerializer } from './structured-serializer.js'
+import { formatVersion, PayloadTooLargeError, WireFormat } from './wire-format.js'
 
 /** Consecutive failures after which Redis is left alone, and for how many ms until it is tried again. */
 const failuresToOpen = 3
 const openMs = 1_000
 
-const signatureLength = 43
+export interface RedisTierOptions {
+  readonly serializer?: Serializer | undefined
+  /** Bytes of a serialized value; a larger one is not written. Default: 1 MiB. */
+  readonly maximumPayloadBytes?: number | undefined
+  /** Bytes from which on a value is compressed. Default: never. */
+  readonly compressAboveBytes?: number | undefined
+}
 
-/**
- * L2 in Redis. Entries are signed together with their key: a Redis that somebody else can write to could
- * otherwise put words into this service's mouth, or one user's value under another's key.
- */
+interface Write {
+  readonly key: SharedKey
+  readonly entry: SharedEntry
+  readonly ttlMs: number
+}
+
+interface EncodedWrite {
+  readonly name: string
+  readonly bytes: Buffer
+  readonly ttlMs: number
+}
+
+/** L2 in Redis, or in Valkey. */
 export class RedisTier implements SharedTier {
   readonly statistics = { hits: 0, misses: 0, rejected: 0, failures: 0 }
+  readonly timeoutMs: number
   readonly #breaker: CircuitBreakerPolicy
+  readonly #format: WireFormat
+  readonly #locks: LoadLocks
 
   /** @param redis must fail, not queue, while Redis is away, and give up a command after a time */
   constructor(
     private readonly redis: Redis,
     private readonly installation: Pick<Installation, 'namespace' | 'secret'>,
     private readonly logger: Logger,
+    private readonly events: CacheEvents,
+    options: RedisTierOptions = {},
   ) {
+    this.timeoutMs = redis.options.commandTimeout ?? Number.POSITIVE_INFINITY
+    this.#format = new WireFormat(installation, {
+      serializer: options.serializer ?? new StructuredSerializer(),
+      maximumPayloadBytes: options.maximumPayloadBytes ?? 1_048_576,
+      compressAboveBytes: options.compressAboveBytes ?? Number.POSITIVE_INFINITY,
+    })
+    this.#locks = new LoadLocks(redis)
     this.#breaker = circuitBreaker(handleAll, {
       halfOpenAfter: openMs,
       breaker: new ConsecutiveBreaker(failuresToOpen),
     })
     this.#breaker.onBreak(() => {
       this.logger.warn('Redis does not answer: reads go on without L2')
-      // A connection whose other end vanished stays "ready" until TCP gives up, a quarter of an hour later.
+      // A connection whose other end vanished stays "ready" until TCP gives up, a quarter of an hour later; and
+      // what was sent over a hung one is kept until then.
       if (this.redis.status === 'ready') this.redis.disconnect(true)
+    })
+    this.#breaker.onStateChange((state) => {
+      const told = breakerStates[state]
+      if (told && this.events.wants('breaker')) this.events.emit('breaker', { state: told })
     })
   }
 
   async get(key: SharedKey): Promise<SharedEntry | undefined> {
-    if (this.redis.status !== 'ready') return undefined
     const name = this.#nameOf(key)
-    let text: string | null
+    const bytes = await this.#ask(() => this.redis.getBuffer(name))
+    return bytes === undefined ? undefined : this.#read(name, bytes)
+  }
+
+  async getMany(keys: readonly SharedKey[]): Promise<readonly (SharedEntry | undefined)[]> {
+    if (keys.length === 0) return []
+    const names = keys.map((key) => this.#nameOf(key))
+    const found = await this.#ask(() => this.redis.mgetBuffer(...names))
+    if (!found) return keys.map(() => undefined)
+    return Promise.all(names.map((name, index) => this.#read(name, found[index] ?? null)))
+  }
+
+  set(key: SharedKey, entry: SharedEntry, ttlMs: number): void {
+    this.setMany([{ key, entry, ttlMs }])
+  }
+
+  setMany(writes: readonly Write[]): void {
+    if (this.redis.status !== 'ready') return
+    const ready: EncodedWrite[] = []
+    for (const write of writes) {
+      const encoded = this.#encode(write)
+      if (!encoded) continue
+      const { name, bytes, ttlMs } = encoded
+      if (Buffer.isBuffer(bytes)) ready.push({ name, bytes, ttlMs })
+      else
+        bytes.then(
+          (compressed) => this.#write([{ name, bytes: compressed, ttlMs }]),
+          () => this.statistics.failures++,
+        )
+    }
+    // Sent now: a hint about these values that is published next goes out after them, on the same connection.
+    this.#write(ready)
+  }
+
+  forget(keys: readonly SharedKey[]): void {
+    if (keys.length === 0) return
+    void this.#ask(() => this.redis.unlink(...keys.map((key) => this.#nameOf(key))))
+  }
+
+  async lock(key: SharedKey, position: number, required: number, ttlMs: number): Promise<LoadLock> {
+    const lock = this.#nameOf(key, 'lock')
+    const taken = await this.#ask(() => this.#locks.take(lock, position, required, ttlMs))
+    return taken ?? lockOfNobody
+  }
+
+  /** @returns undefined if Redis is away, or does not answer in time */
+  async #ask<Answer>(command: () => Promise<Answer>): Promise<Answer | undefined> {
+    if (this.redis.status !== 'ready') return undefined
+    // One request finds out whether Redis is back; the breaker would have all others wait for it to know.
+    if (this.#breaker.state === CircuitState.HalfOpen) return undefined
     try {
-      text = await this.#breaker.execute(() => this.redis.get(name))
+      return await this.#breaker.execute(command)
     } catch {
       this.statistics.failures++
       return undefined
     }
-    if (text === null) {
+  }
+
+  #write(writes: readonly EncodedWrite[]): void {
+    if (writes.length === 0) return
+    void this.#ask(() =>
+      Promise.all(
+        writes.map(({ name, bytes, ttlMs }) =>
+          this.redis.set(name, bytes, 'PX', Math.max(1, Math.ceil(ttlMs))),
+        ),
+      ),
+    )
+  }
+
+  #read(name: string, bytes: Buffer | null): SharedEntry | undefined | Promise<SharedEntry | undefined> {
+    if (bytes === null) {
       this.statistics.misses++
       return undefined
     }
-    const entry = this.#decode(name, text)
+    const entry = this.#format.decode(name, bytes)
+    return entry instanceof Promise ? entry.then((one) => this.#judge(one)) : this.#judge(entry)
+  }
+
+  #judge(entry: SharedEntry | undefined): SharedEntry | undefined {
     if (entry) this.statistics.hits++
     else {
       const rejected = ++this.statistics.rejected
@@ -68,44 +170,30 @@ export class RedisTier implements SharedTier {
     return entry
   }
 
-  set(key: SharedKey, entry: SharedEntry, ttlMs: number): void {
-    if (this.redis.status !== 'ready') return
+  #encode({ key, entry, ttlMs }: Write) {
     const name = this.#nameOf(key)
-    let body: string
     try {
-      body = JSON.stringify([entry.position, entry.names, entry.value])
-    } catch {
-      // A value that JSON cannot carry (a bigint, a cycle) lives in memory only; its reader has it already.
-      this.statistics.failures++
-      return
+      return { name, bytes: this.#format.encode(name, entry), ttlMs }
+    } catch (error) {
+      // A value that L2 cannot carry lives in memory only; its reader has it already.
+      const reason: NotStoredReason = error instanceof PayloadTooLargeError ? 'too-large' : 'not-serialisable'
+      if (this.events.wants('notStored')) {
+        const cache = key.cache.slice(0, key.cache.lastIndexOf('.'))
+        this.events.emit('notStored', { cache, key: key.key, tier: 'l2', reason })
+      }
+      return undefined
     }
-    this.#breaker
-      .execute(() => this.redis.set(name, this.#sign(name, body) + body, 'PX', Math.max(1, Math.ceil(ttlMs))))
-      .catch(() => {
-        this.statistics.failures++
-      })
   }
 
-  #nameOf({ epoch, cache, key }: SharedKey): string {
-    return `${this.installation.namespace}:v${formatVersion}:${epoch}:${cache}:${key}`
+  /** What comes before the epoch says what it is, so that no key of a cache can pass for a lock. */
+  #nameOf({ epoch, cache, key }: SharedKey, kind: 'entry' | 'lock' = 'entry'): string {
+    const mark = kind === 'entry' ? `v${formatVersion}` : `lock-v${formatVersion}`
+    return `${this.installation.namespace}:${mark}:${epoch}:${cache}:${key}`
   }
+}
 
-  #decode(name: string, text: string): SharedEntry | undefined {
-    const body = text.slice(signatureLength)
-    const expected = Buffer.from(this.#sign(name, body), 'latin1')
-    const given = Buffer.from(text.slice(0, signatureLength), 'latin1')
-    if (given.length !== expected.length || !timingSafeEqual(given, expected)) return undefined
-    const parsed = entrySchema.safeParse(JSON.parse(body))
-    if (!parsed.success) return undefined
-    const [position, names, value] = parsed.data
-    return { position, names, value }
-  }
-
-  #sign(name: string, body: string): string {
-    return createHmac('sha256', this.installation.secret)
-      .update(name)
-      .update('\n')
-      .update(body)
-      .digest('base64url')
-  }
+const breakerStates: Partial<Record<CircuitState, 'open' | 'half-open' | 'closed'>> = {
+  [CircuitState.Open]: 'open',
+  [CircuitState.HalfOpen]: 'half-open',
+  [CircuitState.Closed]: 'closed',
 }

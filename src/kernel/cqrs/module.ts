@@ -1,5 +1,6 @@
 import type { FastifyPluginAsync } from 'fastify'
 import type { ContainerModule } from 'inversify'
+import type { CacheDeclaration } from '../cache/caches.js'
 import type { DomainEventClass } from '../domain/domain-event.js'
 import type { RouteSurroundings } from '../http/route-surroundings.js'
 import type { AnyHandlerClass } from './handlers.js'
@@ -15,6 +16,8 @@ export interface ServiceModule {
   readonly events: readonly DomainEventClass[]
   /** Classes with `@commandHandler`, `@queryHandler` or `@eventHandler`. */
   readonly handlers: readonly AnyHandlerClass[]
+  /** Its caches by name, beside those of its queries. Handlers have `Caches` injected, and ask for one by `of`. */
+  readonly caches?: readonly CacheDeclaration<unknown, never>[]
   readonly routes: (surroundings: RouteSurroundings) => FastifyPluginAsync
   /** Further bindings for its handlers' constructors. */
   readonly bindings?: ContainerModule

@@ -1,8 +1,8 @@
-import type { CacheSurroundings } from '../cache/cache-options.js'
-import { HybridCache } from '../cache/hybrid-cache.js'
+import type { Caches } from '../cache/caches.js'
+import type { HybridCache } from '../cache/hybrid-cache.js'
+import { LoadScope, runLoad } from '../cache/load-scope.js'
 import type { Consistency } from '../journal/consistency.js'
-import type { InvalidationRules } from '../journal/invalidation-rules.js'
-import { type CacheDefaults, type CachingDeclaration, cacheOptions } from './caching.js'
+import { type CachingDeclaration, meaningOf } from './caching.js'
 import type { HandlerRegistry } from './handler-registry.js'
 import type { QueryHandler } from './handlers.js'
 import { type Bus, type QueryClass, type ResultOf, type Returning, validated } from './message.js'
@@ -18,16 +18,13 @@ export class QueryBus implements Bus<'query'> {
 
   constructor(
     private readonly handlers: HandlerRegistry,
-    rules: InvalidationRules,
-    surroundings: CacheSurroundings,
-    defaults: CacheDefaults,
+    caches: Caches,
   ) {
     for (const [query, { declaration }] of handlers.queries) {
       const { caching } = declaration
       if (!caching) continue
-      const cache = new HybridCache(cacheOptions(query, caching, defaults), surroundings)
-      for (const mapping of [...caching.invalidatedBy, ...(caching.createdBy ?? [])])
-        rules.declare(cache.name, mapping)
+      const { key, tags, ...settings } = caching
+      const cache = caches.add({ name: query.name, ...settings }, meaningOf(query, caching))
       this.#cached.set(query, { cache, caching })
     }
   }
@@ -48,8 +45,11 @@ export class QueryBus implements Bus<'query'> {
     const cached = this.#cached.get(type)
     if (!cached) {
       await consistency?.satisfy()
-      const result = await handler.execute(checked)
-      consistency?.answered('bypass', Number.POSITIVE_INFINITY)
+      // Cached reads inside may answer what is stale: the answer made of it has to say so.
+      const scope = new LoadScope()
+      const result = await runLoad(scope, () => handler.execute(checked))
+      const { staleness } = scope
+      consistency?.answered('bypass', Number.POSITIVE_INFINITY, staleness && { staleness, overdueMs: 0 })
       return result
     }
     const { cache, caching } = cached
@@ -62,9 +62,5 @@ export class QueryBus implements Bus<'query'> {
   /** The cache of a query, to remove from by hand; undefined if the query declares none. */
   cacheOf(query: QueryClass): HybridCache | undefined {
     return this.#cached.get(query)?.cache
-  }
-
-  get caches(): readonly HybridCache[] {
-    return [...this.#cached.values()].map(({ cache }) => cache)
   }
 }

@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { AppliedJournal } from '../journal/applied-journal.js'
-import { type AnswerSource, Consistency, type Tier } from '../journal/consistency.js'
+import { type AnswerSource, Consistency, type StaleAnswer, type Tier } from '../journal/consistency.js'
 import { formatToken, parseToken } from '../journal/consistency-token.js'
 import type { StalenessCheck } from '../journal/staleness-check.js'
 import { InvalidHeaderError, NotReadyError } from './http-errors.js'
@@ -28,6 +28,14 @@ const cacheStatus: Record<AnswerSource, string> = {
   bypass: 'aftercommit-l1; fwd=bypass',
 }
 
+/** A negative `ttl` is how long the answer is past its time; RFC 9211 leaves `detail` to the cache. */
+function statusOf(source: AnswerSource, stale: StaleAnswer | undefined): string {
+  const status = cacheStatus[source]
+  if (!stale) return status
+  const ttl = stale.overdueMs > 0 ? -Math.ceil(stale.overdueMs / 1_000) : 0
+  return `${status}; ttl=${ttl}; detail=${stale.staleness}`
+}
+
 /** Reads `Consistency-Token` and answers it, with `Cache-Status`, on every route of the modules. */
 export function addConsistency(app: FastifyInstance, options: ConsistencyPluginOptions): void {
   const { check, applied } = options
@@ -53,9 +61,9 @@ export function addConsistency(app: FastifyInstance, options: ConsistencyPluginO
     // Not there if a hook before this plugin's own has answered.
     const consistency = request.consistency as Consistency | null
     if (!consistency) return
-    const { token, source } = consistency
+    const { token, source, stale } = consistency
     if (applied.epoch !== '') reply.header('Consistency-Token', formatToken(token ?? applied.stamp()))
-    if (request.method === 'GET') reply.header('Cache-Status', cacheStatus[source ?? 'bypass'])
+    if (request.method === 'GET') reply.header('Cache-Status', statusOf(source ?? 'bypass', stale))
     // What is fresh here need not be fresh in a cache between us and the client.
     reply.header('Cache-Control', 'no-cache')
   })

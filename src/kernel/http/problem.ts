@@ -1,6 +1,6 @@
 import type { FastifyError } from 'fastify'
 import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod'
-import { NotInTierError } from '../cache/hybrid-cache.js'
+import { LoadTimeoutError, NotInTierError } from '../cache/cache-errors.js'
 import { InvalidMessageError } from '../cqrs/message.js'
 import { DomainError, type DomainErrorKind } from '../domain/domain-error.js'
 import { InvalidTokenError } from '../journal/consistency-token.js'
@@ -58,6 +58,12 @@ export function problemOf(error: unknown): Problem {
   }
   if (error instanceof NotInTierError) {
     return problem(404, 'not-in-tier', 'This tier has no fresh value', { detail: error.message })
+  }
+  if (error instanceof LoadTimeoutError) {
+    return problem(503, 'load-timeout', 'The answer takes too long', {
+      detail: `It was given up after ${error.timeoutMs} ms. Please try again.`,
+      retryAfter: 1,
+    })
   }
   if (error instanceof PreconditionFailedError) {
     return problem(412, 'precondition-failed', 'The representation has changed', { detail: error.message })

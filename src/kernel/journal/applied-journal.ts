@@ -1,6 +1,6 @@
 import type { Logger } from '../observability/logger.js'
 import type { ConsistencyToken } from './consistency-token.js'
-import type { InvalidationRules } from './invalidation-rules.js'
+import type { Invalidating, InvalidationRules } from './invalidation-rules.js'
 import type { JournalHead, JournalMessage, Place } from './journal.js'
 import type { LastInvalidations } from './last-invalidations.js'
 
@@ -8,6 +8,20 @@ import type { LastInvalidations } from './last-invalidations.js'
 export interface Stamp {
   readonly epoch: string
   readonly position: number
+}
+
+/** What has become of a value since its load began; the worst of it. */
+export type Standing = 'fresh' | 'expired' | 'invalidated' | 'removed'
+
+/** Told what happens to the journal of a node. What an observer throws is logged, and stops nothing. */
+export interface JournalObserver {
+  /** A batch did not continue where this node stands. */
+  gap?(gap: { readonly applied: number; readonly received: number }): void
+  /** Everything loaded so far has become stale. */
+  flushed?(flush: { readonly position: number; readonly reason: string }): void
+  epochEntered?(entered: { readonly epoch: string; readonly position: number }): void
+  /** A check applied what no hint had brought. */
+  caughtUp?(reach: { readonly from: number; readonly to: number }): void
 }
 
 /** How much of a batch could be applied. */
@@ -34,7 +48,8 @@ export class AppliedJournal {
   #numberingId: string | null = null
   #unverified: Place[] = []
   #lastCheck = { startedAt: Number.NEGATIVE_INFINITY, head: 0 }
-  readonly #epochListeners: ((epoch: string) => void)[] = []
+  readonly #observers: JournalObserver[] = []
+  readonly #messageListeners = new Set<(message: JournalMessage) => void>()
 
   constructor(
     readonly invalidations: LastInvalidations,
@@ -73,8 +88,28 @@ export class AppliedJournal {
     this.#unverified = this.#unverified.filter(({ position }) => position >= last)
   }
 
+  observe(observer: JournalObserver): void {
+    this.#observers.push(observer)
+  }
+
   onEpoch(listener: (epoch: string) => void): void {
-    this.#epochListeners.push(listener)
+    this.observe({ epochEntered: ({ epoch }) => listener(epoch) })
+  }
+
+  /**
+   * Calls `listener` with every message right before its effect is applied: the one moment at which a value read
+   * earlier can be judged by all that came before that message, and by nothing after it.
+   *
+   * @returns how to stop listening
+   */
+  onMessage(listener: (message: JournalMessage) => void): () => void {
+    this.#messageListeners.add(listener)
+    return () => this.#messageListeners.delete(listener)
+  }
+
+  /** A check applied the messages between two positions. */
+  caughtUp(from: number, to: number): void {
+    if (to > from) this.#tell((observer) => observer.caughtUp?.({ from, to }))
   }
 
   stamp(): Stamp {
@@ -83,7 +118,15 @@ export class AppliedJournal {
 
   /** Whether nothing that a value depends on was invalidated after its load began. */
   isFresh(stamp: Stamp, slots: ArrayLike<number>): boolean {
-    return stamp.epoch === this.#epoch && stamp.position >= this.invalidations.lastOf(slots)
+    return stamp.epoch === this.#epoch && this.invalidations.isCurrent(stamp.position, slots)
+  }
+
+  /** What has become of a value; of another epoch, nothing is left. */
+  standingOf({ epoch, position }: Stamp, slots: ArrayLike<number>): Standing {
+    const { invalidations } = this
+    if (epoch !== this.#epoch || position < invalidations.lastRemovedOf(slots)) return 'removed'
+    if (position < invalidations.lastSupersededOf(slots)) return 'invalidated'
+    return invalidations.isCurrent(position, slots) ? 'fresh' : 'expired'
   }
 
   /**
@@ -95,6 +138,7 @@ export class AppliedJournal {
       if (message.position <= this.#position) continue
       if (message.position !== this.#position + 1) {
         this.statistics.gaps++
+        this.#tell((observer) => observer.gap?.({ applied: this.#position, received: message.position }))
         return 'gap'
       }
       this.#applyNext(message)
@@ -113,6 +157,7 @@ export class AppliedJournal {
     this.#position = head.head
     this.#numberingId = head.headId
     this.logger.warn({ position: head.head, reason }, 'everything cached on this node was invalidated')
+    this.#tell((observer) => observer.flushed?.({ position: head.head, reason }))
   }
 
   /** Starts over in another history of the database. Stamps of the old one are never fresh again. */
@@ -131,7 +176,7 @@ export class AppliedJournal {
       { epoch, position: floor },
       'the database has entered another epoch: all caches start empty',
     )
-    for (const listener of this.#epochListeners) listener(epoch)
+    this.#tell((observer) => observer.epochEntered?.({ epoch, position: floor }))
   }
 
   /** Remembers that every commit before `startedAt` (monotonic ms) has a position up to `head`. */
@@ -150,26 +195,57 @@ export class AppliedJournal {
   }
 
   #applyNext(message: JournalMessage): void {
+    for (const listener of this.#messageListeners) this.#safely(() => listener(message))
     const effect = this.rules.effectOf(message)
-    if ('flush' in effect) {
-      this.statistics.flushes++
-      this.invalidations.raiseFloor(message.position)
-      this.logger.warn({ position: message.position, reason: effect.reason }, 'all caches were flushed')
-    } else {
-      for (const name of effect.names) this.invalidations.invalidate(name, message.position)
-      if (effect.reason) {
-        this.logger.warn(
-          { position: message.position, reason: effect.reason },
-          'a module’s caches were flushed',
-        )
-      }
-    }
     const { position, numberingId } = message
+    if ('flush' in effect) {
+      this.invalidations.raiseFloor(position)
+      this.#flushed(position, effect.reason)
+    } else {
+      for (const invalidating of effect.invalidate) this.#invalidate(invalidating, message)
+      if (effect.reason)
+        this.logger.warn({ position, reason: effect.reason }, 'a module’s caches were flushed')
+    }
     if (numberingId === this.#numberingId) this.#unverified.pop()
     this.#unverified.push({ position, numberingId })
     this.#position = position
     this.#numberingId = numberingId
     this.statistics.applied++
+  }
+
+  #invalidate({ kind, names }: Invalidating, { position, type }: JournalMessage): void {
+    const { invalidations } = this
+    if (names === 'all') {
+      if (kind === 'expire') invalidations.raiseExpiryFloor(position)
+      else if (kind === 'remove') invalidations.raiseRemovalFloor(position)
+      else invalidations.raiseFloor(position)
+      this.#flushed(position, `${type} asks for it`)
+      return
+    }
+    for (const name of names) {
+      if (kind === 'supersede') invalidations.invalidate(name, position)
+      else if (kind === 'expire') invalidations.expire(name, position)
+      else invalidations.remove(name, position)
+    }
+  }
+
+  #flushed(position: number, reason: string): void {
+    this.statistics.flushes++
+    this.logger.warn({ position, reason }, 'all caches were flushed')
+    this.#tell((observer) => observer.flushed?.({ position, reason }))
+  }
+
+  #tell(what: (observer: JournalObserver) => void): void {
+    for (const observer of this.#observers) this.#safely(() => what(observer))
+  }
+
+  /** Whoever listens must not be able to keep a position from being applied. */
+  #safely(call: () => void): void {
+    try {
+      call()
+    } catch (error) {
+      this.logger.error({ err: error }, 'an observer of the journal threw')
+    }
   }
 }
 

@@ -2,6 +2,15 @@ import type { AppliedJournal } from './applied-journal.js'
 import { type ConsistencyToken, strongest } from './consistency-token.js'
 import type { StalenessCheck } from './staleness-check.js'
 
+/** What makes an answer stale: its time is over, it was invalidated, or nobody can tell what this node has missed. */
+export type Staleness = 'expired' | 'invalidated' | 'unverified'
+
+export interface StaleAnswer {
+  readonly staleness: Staleness
+  /** Milliseconds since its time was over; 0 if it is not. */
+  readonly overdueMs: number
+}
+
 /** Where an answer came from. */
 export type AnswerSource = 'l1' | 'l2' | 'miss' | 'bypass'
 export type Tier = 'l1' | 'l2' | 'database'
@@ -13,6 +22,8 @@ export type Tier = 'l1' | 'l2' | 'database'
 export class Consistency {
   /** Where the newest read of this request was answered from. */
   source: AnswerSource | undefined
+  /** Set once any read of this request was answered by something stale. */
+  stale: StaleAnswer | undefined
   #required: ConsistencyToken | undefined
   #answer: ConsistencyToken | undefined
   #satisfied: Promise<void> | undefined
@@ -53,8 +64,9 @@ export class Consistency {
   }
 
   /** A read was answered by something that this node has had since `obtainedAt` (monotonic ms). */
-  answered(source: AnswerSource, obtainedAt: number): void {
+  answered(source: AnswerSource, obtainedAt: number, stale?: StaleAnswer): void {
     this.source = source
+    this.stale ??= stale
     this.observed(this.applied.tokenOf(obtainedAt))
   }
 

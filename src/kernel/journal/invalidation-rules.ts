@@ -30,13 +30,24 @@ export const dependencyOn = {
   cache: (cache: string): string => `c:${cache}`,
 }
 
-/** What to do with one message: the names to invalidate, or everything, and why. */
+/**
+ * What becomes of a value: it is older than a committed write (`supersede`), past its time (`expire`), or taken away
+ * (`remove`). The three differ in what fail-safe may still do with it.
+ */
+export type InvalidationKind = 'supersede' | 'expire' | 'remove'
+
+/** What an event makes stale, and in which way. */
+export interface Invalidating {
+  readonly kind: InvalidationKind
+  readonly names: readonly string[] | 'all'
+}
+
+/** What to do with one message: what to invalidate, or a flush for something that nobody here understands; and why. */
 export type Effect =
-  | { readonly names: readonly string[]; readonly reason?: string }
+  | { readonly invalidate: readonly Invalidating[]; readonly reason?: string }
   | { readonly flush: true; readonly reason: string }
 
-/** The names to invalidate, or all there are. */
-type Mapper = (payload: never) => readonly string[] | 'everything'
+type Mapper = (payload: never) => Invalidating
 
 interface Rule {
   readonly event: DomainEventClass
@@ -61,7 +72,8 @@ export class InvalidationRules {
   declare(cache: string, mapping: EventMapping): void {
     this.add(mapping.event, (payload) => {
       const { keys = [], tags = [] } = mapping.map(payload as never)
-      return [...keys.map((key) => dependencyOn.key(cache, key)), ...tags.map(dependencyOn.tag)]
+      const names = [...keys.map((key) => dependencyOn.key(cache, key)), ...tags.map(dependencyOn.tag)]
+      return { kind: 'supersede', names }
     })
     const module = moduleOf(mapping.event.eventName)
     const listeners = this.#listenersByModule.get(module) ?? new Set()
@@ -71,7 +83,7 @@ export class InvalidationRules {
   /** Declares an effect that belongs to no cache in particular. */
   add<Event extends DomainEventClass>(
     event: Event,
-    mapper: (payload: PayloadOf<Event>) => readonly string[] | 'everything',
+    mapper: (payload: PayloadOf<Event>) => Invalidating,
   ): void {
     this.#known.add(event.eventName)
     const rule = this.#rules.get(event.eventName) ?? { event, mappers: [] }
@@ -94,24 +106,22 @@ export class InvalidationRules {
     if (!payload.success)
       return { flush: true, reason: `the payload of ${message.type} does not fit its schema` }
     try {
-      const names = rule.mappers.map((mapper) => mapper(payload.data as never))
-      return names.includes('everything')
-        ? { flush: true, reason: `${message.type} asks for it` }
-        : { names: (names as string[][]).flat() }
+      return { invalidate: rule.mappers.map((mapper) => mapper(payload.data as never)) }
     } catch (error) {
       return { flush: true, reason: `a mapping of ${message.type} threw: ${String(error)}` }
     }
   }
 
   #effectOfUnmapped(type: string): Effect {
-    if (this.#known.has(type)) return { names: [] }
+    if (this.#known.has(type)) return { invalidate: [] }
     // A newer kernel's own removal: it may concern any cache.
     if (moduleOf(type) === 'cache') return { flush: true, reason: `${type} is unknown here` }
     // A newer version of the service raised it. Only queries that listen to that module can depend on it,
     // so a rolling upgrade does not empty every cache with every event.
     const listeners = this.#listenersByModule.get(moduleOf(type))
-    if (!listeners) return { names: [] }
-    return { names: [...listeners].map(dependencyOn.cache), reason: `the event ${type} is unknown here` }
+    if (!listeners) return { invalidate: [] }
+    const names = [...listeners].map(dependencyOn.cache)
+    return { invalidate: [{ kind: 'supersede', names }], reason: `the event ${type} is unknown here` }
   }
 }
 

@@ -35,6 +35,8 @@ export interface JournalPage extends JournalHead {
   readonly afterId: string | null
   /** A row exists at one of the places asked about, and was numbered by another call. */
   readonly contradicted: boolean
+  /** Ms since 1970 by the clock of Postgres: the cluster's clock. */
+  readonly clockMs: number
   /** Ascending, of positions greater than the one asked for, at most as many as asked for. */
   readonly messages: readonly JournalMessage[]
 }

@@ -8,6 +8,7 @@ interface PageRow {
   after_id: string | null
   unnumbered: boolean
   contradicted: boolean
+  clock_ms: number
   messages: [position: number, numberingId: string, type: string, payload: unknown][]
 }
 
@@ -67,6 +68,7 @@ export class PostgresJournal implements Journal {
           exists (select from unnest($3::bigint[], $4::uuid[]) as place (position, numbering_id)
                   join aftercommit_kernel.outbox_message m using (position)
                   where m.numbering_id <> place.numbering_id) as contradicted,
+          extract(epoch from clock_timestamp())::float8 * 1000 as clock_ms,
           coalesce((
             select json_agg(json_build_array(m.position, m.numbering_id, m.type, m.payload) order by m.position)
             from (select position, numbering_id, type, payload from aftercommit_kernel.outbox_message
@@ -87,6 +89,7 @@ export class PostgresJournal implements Journal {
       contradicted: row.contradicted,
       afterId: row.after_id,
       unnumbered: row.unnumbered,
+      clockMs: row.clock_ms,
       messages: row.messages.map(
         ([position, numberingId, type, payload]): JournalMessage => ({
           position,

@@ -2,8 +2,9 @@ import type { Clock } from '../clock.js'
 import { Coalesced } from '../coalesced.js'
 import type { Logger } from '../observability/logger.js'
 import type { AppliedJournal } from './applied-journal.js'
+import type { ClusterClock } from './cluster-clock.js'
 import type { ConsistencyToken } from './consistency-token.js'
-import type { Journal, JournalPage } from './journal.js'
+import type { Journal, JournalPage, Place } from './journal.js'
 import type { Lease } from './lease.js'
 
 /** How many messages one statement fetches. */
@@ -36,6 +37,7 @@ export class StalenessCheck {
     private readonly clock: Clock,
     private readonly logger: Logger,
     private readonly options: StalenessCheckOptions,
+    private readonly clusterClock?: ClusterClock,
   ) {
     this.#checks = new Coalesced(async () => {
       try {
@@ -135,24 +137,33 @@ export class StalenessCheck {
     this.lease.renew(startedAt, startedAtWall)
   }
 
+  async #read(after: number, atMost: number, places: readonly Place[] = []): Promise<JournalPage> {
+    const startedAt = this.clock.now()
+    const page = await this.journal.read(after, atMost, places)
+    this.clusterClock?.observe(page.clockMs, startedAt, this.clock.now())
+    return page
+  }
+
   /** Reads the page after the present position and applies it. */
   async #readOn(): Promise<JournalPage> {
     const { epoch, position, numberingId, unverified } = this.applied
-    const page = await this.journal.read(position, pageSize, unverified)
+    const page = await this.#read(position, pageSize, unverified)
     // Somebody else entered a new epoch while we read: what was read for the old one proves nothing.
     if (this.applied.epoch !== epoch) return this.#readOn()
 
     if (page.epoch !== epoch) return this.#enterEpoch(page)
     if (page.head < position || page.contradicted || idAt(page, position) === 'another') {
       await this.journal.beginEpoch(epoch)
-      return this.#enterEpoch(await this.journal.read(0, 0))
+      return this.#enterEpoch(await this.#read(0, 0))
     }
     if (idAt(page, position) === 'unknown' || !isComplete(page, position)) {
       this.applied.flushTo(page, 'events between this node’s position and the head are gone')
       return page
     }
     this.applied.verified(unverified)
+    const from = this.applied.position
     this.applied.apply(page.messages)
+    this.applied.caughtUp(from, this.applied.position)
     return page
 
     function idAt({ head, headId, afterId }: JournalPage, at: number): 'same' | 'another' | 'unknown' {
@@ -168,7 +179,7 @@ export class StalenessCheck {
    */
   async #enterEpoch(page: JournalPage): Promise<JournalPage> {
     const floor = Math.max(0, page.head - this.options.replayAtStart)
-    const replay = await this.journal.read(floor, pageSize)
+    const replay = await this.#read(floor, pageSize)
     if (replay.epoch !== page.epoch) return this.#enterEpoch(replay)
     const complete = isComplete(replay, floor) && (floor === 0 || replay.afterId !== null)
     if (complete) {

@@ -241,7 +241,7 @@ describe('while a savepoint is open', () => {
       await expect(users.save(user)).rejects.toThrow(UnitOfWorkError)
       await expect(users.find(inside)).rejects.toThrow(UnitOfWorkError)
       await expect(unitOfWork.savepoint(async () => {})).rejects.toThrow(UnitOfWorkError)
-      await expect(node.parts.queryBus.caches[0]!.remove(inside)).rejects.toThrow(UnitOfWorkError)
+      await expect(node.parts.caches.all[0]!.remove(inside)).rejects.toThrow(UnitOfWorkError)
       held.open()
       await savepoint
       await users.save(user)

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { Redis } from 'ioredis'
+import { CacheEvents } from '../../../src/kernel/cache/cache-events.js'
 import { RedisTier } from '../../../src/kernel/cache/redis-tier.js'
 import { GetUser } from '../../../src/modules/users/queries/get-user.js'
 import type { Node } from '../../../src/node.js'
@@ -32,7 +33,7 @@ afterAll(async () => {
 })
 
 function keysOf(suffix: string): Promise<string[]> {
-  return redis.keys(`${writer.parts.installation.namespace}:*${suffix}`)
+  return redis.keys(`${writer.parts.installation.namespace}:v2:*${suffix}`)
 }
 
 /** A user that L2 holds, and the reader has never asked for. */
@@ -54,7 +55,7 @@ describe('what is in Redis', () => {
   test('begins with the installation’s namespace and the epoch’s name, and has an expiration', async () => {
     const { key } = await userInL2('Ada')
     const { installation, applied } = writer.parts
-    expect(key.startsWith(`${installation.namespace}:v1:${applied.epoch}:GetUser.`)).toBe(true)
+    expect(key.startsWith(`${installation.namespace}:v2:${applied.epoch}:GetUser.`)).toBe(true)
     for (const each of await keysOf('')) {
       const ttl = await redis.pttl(each)
       expect(ttl).toBeGreaterThan(0)
@@ -71,28 +72,38 @@ describe('what is in Redis', () => {
 })
 
 describe('what somebody else has written to Redis is a miss, and counted, but never served', () => {
-  test.each<[string, (text: string, key: string) => string | Promise<string>]>([
+  const flipped = (bytes: Buffer, at: number) => {
+    const changed = Buffer.from(bytes)
+    changed[at] = (changed[at] ?? 0) ^ 1
+    return changed
+  }
+  test.each<[string, (bytes: Buffer) => Buffer | string | Promise<Buffer>]>([
     ['garbage', () => 'garbage'],
     ['nothing at all', () => ''],
     ['bytes that are no text', () => '\u0000\uffff\ud800'.repeat(30)],
-    ['an entry cut off in the middle', (text) => text.slice(0, -10)],
-    ['an entry cut off in its signature', (text) => text.slice(0, 20)],
-    ['another value under the true signature', (text) => text.replace('Ada', 'Eve')],
-    ['a higher position under the true signature', (text) => text.replace(/\[\d+,/, '[999999,')],
-    ['a signature without an entry', (text) => text.slice(0, 43)],
+    ['an entry cut off in the middle', (bytes) => bytes.subarray(0, -10)],
+    ['an entry cut off in its signature', (bytes) => bytes.subarray(0, 20)],
+    ['an entry of an older format', (bytes) => Buffer.concat([Buffer.of(1), bytes.subarray(1)])],
+    [
+      'another value under the true signature',
+      (bytes) => Buffer.from(bytes.toString('latin1').replace('Ada', 'Eve'), 'latin1'),
+    ],
+    ['another position under the true signature', (bytes) => flipped(bytes, 40)],
+    ['another signature', (bytes) => flipped(bytes, 10)],
+    ['a signature without an entry', (bytes) => bytes.subarray(0, 35)],
     [
       'another user’s true entry',
       async () => {
         const eve = await userInL2('Eve')
-        return (await redis.get(eve.key))!
+        return (await redis.getBuffer(eve.key))!
       },
     ],
   ])('%s', async (_what, forge) => {
     const { id, key } = await userInL2('Ada')
-    await redis.set(key, await forge((await redis.get(key))!, key))
+    await redis.set(key, await forge((await redis.getBuffer(key))!))
     const before = tier(reader).statistics.rejected
     expect((await getUser(reader, id))?.name).toBe('Ada')
-    expect(tier(reader).statistics.rejected).toBe(before + 1)
+    expect(tier(reader).statistics.rejected).toBeGreaterThan(before)
   })
 
   test('a value of another type', async () => {
@@ -101,37 +112,25 @@ describe('what somebody else has written to Redis is a miss, and counted, but ne
     await redis.rpush(key, 'a list')
     const before = tier(reader).statistics.failures
     expect((await getUser(reader, id))?.name).toBe('Ada')
-    expect(tier(reader).statistics.failures).toBe(before + 1)
+    expect(tier(reader).statistics.failures).toBeGreaterThan(before)
   })
 
   test('an older snapshot of the true entry', async () => {
     const { id, key } = await userInL2('Ada')
-    const snapshot = (await redis.get(key))!
+    const snapshot = (await redis.getBuffer(key))!
     await renameUser(writer, id, 'Grace')
     await reader.parts.check.run()
     await redis.set(key, snapshot)
     const before = statistics().fenced
     expect((await getUser(reader, id))?.name).toBe('Grace')
-    expect(statistics().fenced).toBe(before + 1)
-  })
-})
-
-describe('a value that JSON cannot carry', () => {
-  test('costs its place in L2, never the read that loaded it', async () => {
-    const { applied } = writer.parts
-    const failures = tier(writer).statistics.failures
-    const entry = { value: { amount: 1n }, position: applied.position, names: [] }
-    expect(() =>
-      tier(writer).set({ epoch: applied.epoch, cache: 'Test.d', key: 'big' }, entry, 1_000),
-    ).not.toThrow()
-    await until('it is counted', () => tier(writer).statistics.failures === failures + 1)
+    expect(statistics().fenced).toBeGreaterThan(before)
   })
 })
 
 describe('a node that starts while Redis holds old entries', () => {
   test('serves none that was invalidated before it started', async () => {
     const { id, key } = await userInL2('Ada')
-    const snapshot = (await redis.get(key))!
+    const snapshot = (await redis.getBuffer(key))!
     await renameUser(writer, id, 'Grace')
     await redis.set(key, snapshot)
     const late = await startTestNode(database, { env: rareChecks })
@@ -172,8 +171,13 @@ describe('an entry under the true name', () => {
     const { key } = await userInL2('Ada')
     const [namespace, , epoch, cache, id] = key.split(':') as [string, string, string, string, string]
     const { secret } = writer.parts.installation
-    const ours = new RedisTier(redis, { namespace, secret }, silentLogger)
-    const theirs = new RedisTier(redis, { namespace, secret: Buffer.from('guessed') }, silentLogger)
+    const ours = new RedisTier(redis, { namespace, secret }, silentLogger, new CacheEvents(silentLogger))
+    const theirs = new RedisTier(
+      redis,
+      { namespace, secret: Buffer.from('guessed') },
+      silentLogger,
+      new CacheEvents(silentLogger),
+    )
     expect(await ours.get({ epoch, cache, key: id })).toMatchObject({ value: { name: 'Ada' } })
     expect(await theirs.get({ epoch, cache, key: id })).toBeUndefined()
     expect(theirs.statistics.rejected).toBe(1)

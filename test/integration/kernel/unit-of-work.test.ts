@@ -88,7 +88,7 @@ describe('a transaction that rolls back', () => {
         const user = await work.of(User).get(id)
         user.rename('never')
         await work.of(User).save(user)
-        await node.parts.queryBus.caches[0]!.remove(id)
+        await node.parts.caches.all[0]!.remove(id)
         throw new Error('the handler changed its mind')
       }),
     ).rejects.toThrow('the handler changed its mind')

@@ -25,7 +25,7 @@ function staleBy(handler: typeof GetProductHandler | typeof ListProductsHandler,
     type: nameOf(event),
     payload: event.payload,
   })
-  return 'names' in effect ? [...effect.names].sort() : effect
+  return 'invalidate' in effect ? effect.invalidate.flatMap(({ names }) => names).sort() : effect
 }
 
 const sku = 'tea-1'

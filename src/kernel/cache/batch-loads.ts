@@ -1,0 +1,116 @@
+import type { Read } from './cache-options.js'
+import type { Landing } from './flights.js'
+import type { Loader, LoadWaiters } from './loader.js'
+import type { Route } from './misses.js'
+import type { Tiers } from './tiers.js'
+
+/** Loads several keys at once. What it leaves out is absent. */
+export type LoadMissing<Key extends string = string, Value = unknown> = (
+  missing: readonly Key[],
+  signal: AbortSignal,
+) => Promise<ReadonlyMap<Key, Value>>
+
+interface Waiting {
+  readonly read: Read
+  readonly waiters: LoadWaiters
+  readonly land: (landing: Landing) => void
+  readonly fail: (error: unknown) => void
+}
+
+/**
+ * The keys of one `getMany` that have to be fetched: gathered as they ask, then one read of L2 and one call of the
+ * factory. Each of them is a flight of its own, which others may join and which is stamped and fenced alone.
+ */
+export class BatchLoads<Key extends string> implements Route {
+  #gathering: Waiting[] = []
+  #bypassing: Waiting[] = []
+
+  constructor(
+    private readonly loadMissing: LoadMissing<Key>,
+    private readonly tiers: Tiers,
+    private readonly loader: Loader,
+  ) {}
+
+  fly(read: Read, waiters: LoadWaiters): Promise<Landing> {
+    return this.#gather(this.#gathering, read, waiters, async () => {
+      const batch = this.#gathering
+      this.#gathering = []
+      await this.#fetch(batch)
+    })
+  }
+
+  bypass(read: Read, waiters: LoadWaiters): Promise<Landing> {
+    return this.#gather(this.#bypassing, read, waiters, async () => {
+      const batch = this.#bypassing
+      this.#bypassing = []
+      await this.#load(batch, 'bypass')
+    })
+  }
+
+  #gather(batch: Waiting[], read: Read, waiters: LoadWaiters, run: () => Promise<void>): Promise<Landing> {
+    return new Promise((land, fail) => {
+      batch.push({ read, waiters, land, fail })
+      // All keys of one call ask in the same turn.
+      if (batch.length === 1) queueMicrotask(() => void run())
+    })
+  }
+
+  async #fetch(batch: readonly Waiting[]): Promise<void> {
+    const [first] = batch
+    if (!first) return
+    try {
+      const keys = batch.map(({ read }) => read.key)
+      const copies = await this.tiers.copyManyFromShared(keys, first.read.entry)
+      batch.forEach(({ land }, index) => {
+        const entry = copies[index]
+        if (entry) land({ entry, source: 'l2' })
+      })
+      await this.#load(
+        batch.filter((_, index) => !copies[index]),
+        'miss',
+      )
+    } catch (error) {
+      for (const { fail } of batch) fail(error)
+    }
+  }
+
+  async #load(batch: readonly Waiting[], source: 'miss' | 'bypass'): Promise<void> {
+    if (batch.length === 0) return
+    try {
+      const waiters = allOf(batch.map(({ waiters }) => waiters))
+      const reads = batch.map(({ read }) => read)
+      const loaded = await this.loader.loadMany(reads, this.loadMissing, waiters)
+      const storable = loaded.flatMap(({ entry, options, storable }, index) => {
+        const key = reads[index]?.key
+        return storable && key !== undefined ? [[key, entry, options] as const] : []
+      })
+      if (storable.length > 0) await this.tiers.storeLoaded(storable)
+      batch.forEach(({ land, fail }, index) => {
+        const one = loaded[index]
+        if (one) land({ entry: one.entry, source, staleness: one.staleness })
+        else fail(new Error('never: there is an entry for each key'))
+      })
+    } catch (error) {
+      for (const { fail } of batch) fail(error)
+    }
+  }
+}
+
+/** Given up only once all have given it up. */
+function allOf(waiters: readonly LoadWaiters[]): LoadWaiters {
+  const all = new AbortController()
+  let left = waiters.length
+  for (const { signal } of waiters) {
+    const leave = (): void => {
+      if (--left === 0) all.abort()
+    }
+    if (signal.aborted) leave()
+    else signal.addEventListener('abort', leave, { once: true })
+  }
+  return {
+    signal: all.signal,
+    get awaited() {
+      return waiters.some((one) => one.awaited)
+    },
+  }
+}

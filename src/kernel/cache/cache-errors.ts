@@ -1,0 +1,19 @@
+/** A tier was asked for alone, and has no fresh value. */
+export class NotInTierError extends Error {
+  override readonly name = 'NotInTierError'
+  constructor(readonly tier: string) {
+    super(`There is no fresh value in ${tier}`)
+  }
+}
+
+/** A load took longer than its caller would wait, and nothing stale may be answered instead. */
+export class LoadTimeoutError extends Error {
+  override readonly name = 'LoadTimeoutError'
+  constructor(
+    readonly cache: string,
+    readonly key: string,
+    readonly timeoutMs: number,
+  ) {
+    super(`${cache}: loading ${JSON.stringify(key)} took longer than ${timeoutMs} ms`)
+  }
+}

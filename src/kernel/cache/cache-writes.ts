@@ -1,0 +1,127 @@
+import { randomUUID } from 'node:crypto'
+import { dependencyOn } from '../journal/invalidation-rules.js'
+import type { JournalMessage } from '../journal/journal.js'
+import { currentScope } from '../persistence/transaction-scope.js'
+import { CacheInvalidated } from './cache-invalidated.js'
+import type { CacheSurroundings, HybridCacheOptions, SetOptions } from './cache-options.js'
+import type { Entries } from './entries.js'
+import type { EntryOptions } from './entry-options.js'
+import { assertFewTags, type Loader } from './loader.js'
+import type { Storable, Tiers } from './tiers.js'
+
+/** Keys in one message: large enough for few of them, small enough for each to fit into one hint. */
+const keysAMessage = 1_000
+
+/** What is written to a cache by hand. All of it goes through the outbox, so that no node can miss it. */
+export class CacheWrites {
+  constructor(
+    private readonly cache: HybridCacheOptions,
+    private readonly around: CacheSurroundings,
+    private readonly entries: Entries,
+    private readonly tiers: Tiers,
+    private readonly loader: Loader,
+  ) {}
+
+  /** @throws what Postgres throws */
+  async set(
+    values: ReadonlyMap<string, unknown>,
+    options: SetOptions,
+    entryOptions: EntryOptions,
+  ): Promise<void> {
+    const { stamp, tags = [] } = options
+    const keys = [...values.keys()]
+    for (const key of keys) assertFewTags(this.cache.name, key, tags)
+    const kept = stamp && !currentScope() ? keys.filter((key) => this.loader.mayKeep(values.get(key))) : []
+    const removed = keys.filter((key) => !kept.includes(key))
+    if (removed.length > 0) await this.remove(removed)
+    if (!stamp) return
+    for (const some of chunksOf(kept)) await this.#setSome(some, values, { ...options, stamp }, entryOptions)
+  }
+
+  /**
+   * The message expires what all nodes have of the keys, so that they come for the new value. The value itself is
+   * stamped with the position of that message, if up to there nothing has invalidated what it was read from: at
+   * its own position it is judged as if its load had just begun. Of two nodes that set, the later position wins.
+   */
+  async #setSome(
+    keys: readonly string[],
+    values: ReadonlyMap<string, unknown>,
+    { stamp, tags = [] }: SetOptions & { stamp: NonNullable<SetOptions['stamp']> },
+    options: EntryOptions,
+  ): Promise<void> {
+    const { applied, outbox } = this.around
+    const setId = randomUUID()
+    const stop = applied.onMessage((message) => {
+      if (!isSet(message, setId)) return
+      const names = tags.map(dependencyOn.tag)
+      const own = { epoch: applied.epoch, position: message.position }
+      const storable: Storable[] = []
+      for (const key of keys) {
+        const loaded = { value: values.get(key), stamp: own, names, options, validators: {} }
+        const entry = this.entries.fromLoad(key, loaded)
+        if (!applied.isFresh(stamp, entry.slots)) this.tiers.fenced(key, 'set')
+        else if (entry.keepable) storable.push([key, entry, options])
+      }
+      // Before the message goes out to the others, on the same connection: who comes for the value finds it.
+      this.tiers.store(storable, 'set')
+    })
+    try {
+      await outbox.write([
+        new CacheInvalidated({ cache: this.cache.name, keys: [...keys], mode: 'expire', setId }),
+      ])
+    } finally {
+      // A node so far behind that it has not applied its own message keeps nothing: the keys are expired.
+      stop()
+    }
+  }
+
+  async remove(keys: readonly string[]): Promise<void> {
+    await this.#write(keys, 'remove')
+    // Only to free memory, and only once it is committed: everything there is stale by its position.
+    if (!currentScope()) this.around.shared.forget(keys.map((key) => this.tiers.sharedKey(key)))
+  }
+
+  async expire(keys: readonly string[]): Promise<void> {
+    await this.#write(keys, 'expire')
+  }
+
+  async byTag(tags: readonly string[], mode: 'remove' | 'expire'): Promise<void> {
+    if (tags.length === 0) return
+    await this.around.outbox.write([
+      new CacheInvalidated({ cache: this.cache.name, tags: [...tags], ...only(mode) }),
+    ])
+  }
+
+  async clear(mode: 'remove' | 'expire'): Promise<void> {
+    await this.around.outbox.write([
+      new CacheInvalidated({ cache: this.cache.name, all: true, ...only(mode) }),
+    ])
+  }
+
+  async #write(keys: readonly string[], mode: 'remove' | 'expire'): Promise<void> {
+    const { name: cache } = this.cache
+    const events = chunksOf(keys).map(
+      (some) => new CacheInvalidated({ cache, keys: [...some], ...only(mode) }),
+    )
+    if (events.length > 0) await this.around.outbox.write(events)
+  }
+}
+
+/** A removal is what the message says by itself. */
+function only(mode: 'remove' | 'expire'): { mode?: 'expire' } {
+  return mode === 'expire' ? { mode } : {}
+}
+
+function isSet(message: JournalMessage, setId: string): boolean {
+  return (
+    message.type === CacheInvalidated.eventName &&
+    (message.payload as { setId?: unknown } | null)?.setId === setId
+  )
+}
+
+function chunksOf(keys: readonly string[]): readonly (readonly string[])[] {
+  const chunks: (readonly string[])[] = []
+  for (let from = 0; from < keys.length; from += keysAMessage)
+    chunks.push(keys.slice(from, from + keysAMessage))
+  return chunks
+}

@@ -1,0 +1,72 @@
+import type { CacheEntry } from './cache-entry.js'
+import type { CacheSurroundings } from './cache-options.js'
+import type { Entries } from './entries.js'
+import type { EntryOptions } from './entry-options.js'
+import type { Landing } from './flights.js'
+import type { LoadLock } from './shared-tier.js'
+import type { Tiers } from './tiers.js'
+
+/** Milliseconds between two looks of a waiting node: the first, and the longest. */
+const firstPauseMs = 1
+const longestPauseMs = 8
+
+/**
+ * One node of the cluster loads a key, the others wait for what it stores. A lock in Redis saves loads and decides
+ * nothing: what a waiting node finds is compared like any other copy, and it waits for a bounded time only, so
+ * that a holder that died costs one such wait.
+ */
+export class ClusterFlight {
+  constructor(
+    private readonly around: CacheSurroundings,
+    private readonly entries: Entries,
+    private readonly tiers: Tiers,
+  ) {}
+
+  /** Whether another node could wait for what this one loads, or the other way round. */
+  applies(key: string, options: EntryOptions): boolean {
+    return (
+      options.clusterSingleFlight && !options.skipL2Read && !options.skipL2Write && !this.tiers.isTooLong(key)
+    )
+  }
+
+  /** To be called after a miss in L2. */
+  async fetch(key: string, options: EntryOptions, load: () => Promise<Landing>): Promise<Landing> {
+    const { clock } = this.around
+    const until = clock.now() + options.clusterWaitMs
+    let lock = await this.lock(key, options)
+    // Another node may have loaded between this one's miss and its lock.
+    let copy = lock.held && lock.loadedMeanwhile ? await this.tiers.copyFromShared(key, options) : undefined
+    let pauseMs = firstPauseMs
+    while (!lock.held && !copy && clock.now() < until) {
+      await clock.sleep(pauseMs)
+      pauseMs = Math.min(pauseMs * 2, longestPauseMs)
+      // The lock first: a holder stores before it lets go, so whoever finds it free sees what was stored.
+      ;[lock, copy] = await Promise.all([this.lock(key, options), this.tiers.copyFromShared(key, options)])
+    }
+    return this.#land(lock, copy, load)
+  }
+
+  lock(key: string, options: EntryOptions): Promise<LoadLock> {
+    const { applied, shared } = this.around
+    // As for joining a flight: a load that began before the key's last invalidation would bring the past.
+    const required = applied.invalidations.lastOf(this.entries.ownSlots(key))
+    return shared.lock(
+      this.tiers.sharedKey(key),
+      applied.position,
+      required,
+      Math.max(1, options.clusterWaitMs),
+    )
+  }
+
+  async #land(lock: LoadLock, copy: CacheEntry | undefined, load: () => Promise<Landing>): Promise<Landing> {
+    let loaded = false
+    try {
+      if (copy) return { entry: copy, source: 'l2' }
+      const landing = await load()
+      loaded = true
+      return landing
+    } finally {
+      if (lock.held) lock.release(loaded)
+    }
+  }
+}

@@ -1,0 +1,71 @@
+import type { Clock } from '../clock.js'
+import { type CacheEntry, never } from './cache-entry.js'
+import type { Read } from './cache-options.js'
+import type { CacheStatistics } from './cache-statistics.js'
+import type { ClusterFlight } from './cluster-flight.js'
+import type { Flights } from './flights.js'
+import type { SingleLoads } from './misses.js'
+import type { Tiers } from './tiers.js'
+
+/** Milliseconds until a node looks again whether another one has refreshed what it serves. */
+const lookAgainMs = 100
+
+/**
+ * Renews a value before its time is over, while hits go on being answered by what there is. The load is a flight
+ * like any other, stamped and compared, so that an invalidation in its middle keeps its value out.
+ */
+export class EagerRefresh {
+  constructor(
+    private readonly flights: Flights,
+    private readonly tiers: Tiers,
+    private readonly cluster: ClusterFlight,
+    private readonly loads: SingleLoads,
+    private readonly statistics: CacheStatistics,
+    private readonly clock: Clock,
+  ) {}
+
+  /** Not waited for; at most one at a time for each entry. */
+  begin(read: Read, entry: CacheEntry): void {
+    entry.refreshAt = never
+    this.#refresh(read, entry).catch(() => {
+      // Reported by the load itself. Hits until the next attempt cost nothing.
+      entry.refreshAt = this.clock.now() + read.entry.failSafeThrottleMs
+    })
+  }
+
+  async #refresh(read: Read, entry: CacheEntry): Promise<void> {
+    const { key, entry: options } = read
+    if (await this.#someoneElseHas(read)) return
+    const lock = this.cluster.applies(key, options) ? await this.cluster.lock(key, options) : undefined
+    if (lock?.held === false) {
+      entry.refreshAt = this.clock.now() + lookAgainMs
+      return
+    }
+    let loaded = false
+    try {
+      if (lock?.loadedMeanwhile && (await this.#someoneElseHas(read))) return
+      if (this.flights.isUnderWay(key)) return
+      this.statistics.eagerRefreshes++
+      const plan = {
+        fly: (flight: Parameters<SingleLoads['load']>[1]) => this.loads.load(read, flight, true),
+        goesOnAlone: true,
+        joinableMs: options.hardTimeoutMs,
+      }
+      const passage = this.flights.board(key, 0, plan)
+      await passage.landing.finally(passage.leave)
+      loaded = true
+    } finally {
+      if (lock?.held) lock.release(loaded)
+    }
+  }
+
+  /** Whether L2 holds a value young enough; it is in memory then. A long life in L2 is not cut to that in memory. */
+  async #someoneElseHas({ key, entry: options }: Read): Promise<boolean> {
+    const copy = await this.tiers.copyFromShared(key, options)
+    if (!copy) return false
+    const { obtainedAt, life } = copy
+    const leftMs = copy.freshUntil - obtainedAt
+    const wholeMs = Math.min(life.freshUntil - life.loadedAt, life.l1TtlMs)
+    return leftMs > wholeMs * (1 - options.eagerRefreshThreshold)
+  }
+}

@@ -1,0 +1,130 @@
+import type { Stamp } from '../journal/applied-journal.js'
+import { dependencyOn } from '../journal/invalidation-rules.js'
+import { type CacheEntry, type Life, never } from './cache-entry.js'
+import type { CacheSurroundings, HybridCacheOptions } from './cache-options.js'
+import type { EntryOptions } from './entry-options.js'
+import type { Validators } from './load-context.js'
+import { Copied, deepFreeze, estimatedBytes, givenOf } from './mutation-safety.js'
+import type { SharedEntry } from './shared-tier.js'
+
+/** What is known of a value when it has been loaded. */
+export interface LoadedValue {
+  readonly value: unknown
+  readonly stamp: Stamp
+  readonly names: readonly string[]
+  readonly options: EntryOptions
+  readonly validators: Validators
+}
+
+/** Makes the entries of one cache: from what was loaded, and from what L2 holds. */
+export class Entries {
+  /** The name that all entries of the cache depend on. */
+  readonly cacheName: string
+
+  constructor(
+    private readonly options: HybridCacheOptions,
+    private readonly around: CacheSurroundings,
+    private readonly measured: boolean,
+  ) {
+    this.cacheName = dependencyOn.cache(options.name)
+  }
+
+  fromLoad(key: string, { value, stamp, names, options, validators }: LoadedValue): CacheEntry {
+    const { clusterClock } = this.around
+    const loadedAt = clusterClock.now()
+    const freshUntil = loadedAt + earlier(options.l2TtlMs, options.jitterMs)
+    const life: Life = {
+      loadedAt,
+      freshUntil,
+      usableUntil: options.failSafe
+        ? Math.max(freshUntil, loadedAt + options.failSafeMaxDurationMs)
+        : freshUntil,
+      l1TtlMs: options.l1TtlMs,
+    }
+    return this.#entry(key, value, stamp, names, life, options, validators)
+  }
+
+  /** A copy keeps stamp, names and life of what it was copied from; only its time in memory is its own. */
+  fromShared(key: string, found: SharedEntry, epoch: string, options: EntryOptions): CacheEntry {
+    const { value, position, names, loadedAt, freshUntil, usableUntil, l1TtlMs, etag, lastModified } = found
+    // The clock that lives are counted by may have been stepped since: no value outlives its time by that.
+    const latest = this.around.clusterClock.now() + options.l2TtlMs
+    const life = { loadedAt, freshUntil: Math.min(freshUntil, latest), usableUntil, l1TtlMs }
+    return this.#entry(key, value, { epoch, position }, names, life, options, { etag, lastModified })
+  }
+
+  toShared({ kept, stamp, names, life, etag, lastModified }: CacheEntry): SharedEntry {
+    return { value: givenOf(kept), position: stamp.position, names, ...life, etag, lastModified }
+  }
+
+  /** Everything that an entry depends on, by name. */
+  namesOf(key: string, entry: CacheEntry): readonly string[] {
+    return [dependencyOn.key(this.options.name, key), this.cacheName, ...entry.names]
+  }
+
+  /** The slots that every value of a key depends on, whatever else it will turn out to. */
+  ownSlots(key: string): readonly number[] {
+    return this.#slots(key, [])
+  }
+
+  #slots(key: string, names: readonly string[]): number[] {
+    const { invalidations } = this.around.applied
+    const slots = [
+      invalidations.slotOf(dependencyOn.key(this.options.name, key)),
+      invalidations.slotOf(this.cacheName),
+    ]
+    for (const name of names) slots.push(invalidations.slotOf(name))
+    return slots
+  }
+
+  #entry(
+    key: string,
+    value: unknown,
+    stamp: Stamp,
+    names: readonly string[],
+    life: Life,
+    options: EntryOptions,
+    { etag, lastModified }: Validators,
+  ): CacheEntry {
+    const { clock, clusterClock } = this.around
+    const now = clock.now()
+    const inMemory = now + earlier(life.l1TtlMs, options.jitterMs)
+    // Longer than it lives in L2, a copy here would be the last to show an old value.
+    const freshUntil = Math.min(inMemory, clusterClock.toLocal(life.freshUntil))
+    const { kept, keepable } = protect(value, options.clone)
+    return {
+      kept,
+      keepable,
+      stamp,
+      names,
+      slots: this.#slots(key, names),
+      obtainedAt: now,
+      freshUntil,
+      usableUntil: options.failSafe
+        ? Math.max(freshUntil, clusterClock.toLocal(life.usableUntil))
+        : freshUntil,
+      refreshAt:
+        options.eagerRefreshThreshold > 0 ? now + options.eagerRefreshThreshold * (freshUntil - now) : never,
+      retryAt: 0,
+      bytes: options.sizeBytes ?? (this.measured ? estimatedBytes(kept) : 0),
+      etag,
+      lastModified,
+      life,
+    }
+  }
+}
+
+/** What a caller is to get a copy of must not be reachable by whoever has loaded it, either. */
+function protect(value: unknown, clone: boolean): { kept: unknown; keepable: boolean } {
+  if (!clone && deepFreeze(value)) return { kept: value, keepable: true }
+  try {
+    return { kept: new Copied(value), keepable: true }
+  } catch {
+    return { kept: value, keepable: false }
+  }
+}
+
+/** A time to live, shortened by a random part of the jitter; at least 1 ms. */
+function earlier(ttlMs: number, jitterMs: number): number {
+  return jitterMs === 0 ? ttlMs : Math.max(1, ttlMs - Math.random() * jitterMs)
+}

@@ -1,0 +1,175 @@
+import { dependencyOn } from '../journal/invalidation-rules.js'
+import type { CacheEntry } from './cache-entry.js'
+import type { Staleness } from './cache-events.js'
+import type { CacheSurroundings, HybridCacheOptions, Read } from './cache-options.js'
+import type { CacheStatistics } from './cache-statistics.js'
+import type { Entries } from './entries.js'
+import type { EntryOptions } from './entry-options.js'
+import { RunningLoad } from './load-context.js'
+import { LoadScope, runLoad } from './load-scope.js'
+import type { MemoryTier } from './memory-tier.js'
+
+/** How many tags one entry may declare: each costs a comparison at every read. */
+export const maximumTags = 64
+
+/** A value that was loaded, and whether it may be kept. */
+export interface Loaded {
+  readonly entry: CacheEntry
+  readonly options: EntryOptions
+  readonly storable: boolean
+  readonly staleness: Staleness | undefined
+}
+
+/** Whoever waits, or does not, for a load. */
+export interface LoadWaiters {
+  readonly signal: AbortSignal
+  readonly awaited: boolean
+}
+
+/** Runs factories, and makes entries of what they return. */
+export class Loader {
+  constructor(
+    private readonly cache: HybridCacheOptions,
+    private readonly around: CacheSurroundings,
+    private readonly entries: Entries,
+    private readonly memory: MemoryTier,
+    private readonly statistics: CacheStatistics,
+  ) {}
+
+  /**
+   * Stamps the value with what was applied before its first statement, so that it can hide no later write.
+   *
+   * @throws what the factory throws
+   */
+  async load(read: Read, waiters: LoadWaiters, eager = false): Promise<Loaded> {
+    const { key, factory, options } = read
+    const { applied, faults } = this.around
+    const stamp = applied.stamp()
+    await faults.at('before-load')
+    const scope = new LoadScope()
+    const load = new RunningLoad(key, waiters.signal, read.entry, scope, this.#previous(key))
+    const value = await this.#timed([key], waiters, eager, () => runLoad(scope, () => factory(load)))
+    await faults.at('after-load-read')
+    addTags(this.cache.name, key, scope, options.tags, options.tagsOf?.(value))
+    const entry = this.entries.fromLoad(key, {
+      value: load.renewed ? load.previous?.value : value,
+      stamp,
+      names: [...scope.names],
+      options: load.adapted,
+      validators: load.given,
+    })
+    return {
+      entry,
+      options: load.adapted,
+      // Made from something stale, a value would be served unmarked from here.
+      storable:
+        load.stored && scope.staleness === undefined && this.mayKeep(value) && this.#isKeepable(key, entry),
+      staleness: scope.staleness,
+    }
+  }
+
+  /**
+   * One call of a factory for several keys, all stamped alike. What one value depends on by cached reads inside,
+   * all do: nobody can tell them apart.
+   *
+   * @throws what `loadMissing` throws
+   */
+  async loadMany<Key extends string, Value>(
+    reads: readonly Read[],
+    loadMissing: (missing: readonly Key[], signal: AbortSignal) => Promise<ReadonlyMap<Key, Value>>,
+    waiters: LoadWaiters,
+  ): Promise<readonly Loaded[]> {
+    const { applied, faults } = this.around
+    const stamp = applied.stamp()
+    await faults.at('before-load')
+    const scope = new LoadScope()
+    const keys = reads.map(({ key }) => key as Key)
+    const values = await this.#timed(keys, waiters, false, () =>
+      runLoad(scope, () => loadMissing(keys, waiters.signal)),
+    )
+    await faults.at('after-load-read')
+    return reads.map(({ key, options, entry: entryOptions }) => {
+      const value: unknown = values.get(key as Key)
+      const own = new LoadScope()
+      own.add(scope.names)
+      addTags(this.cache.name, key, own, options.tags, options.tagsOf?.(value))
+      const entry = this.entries.fromLoad(key, {
+        value,
+        stamp,
+        names: [...own.names],
+        options: entryOptions,
+        validators: {},
+      })
+      return {
+        entry,
+        options: entryOptions,
+        storable: scope.staleness === undefined && this.mayKeep(value) && this.#isKeepable(key, entry),
+        staleness: scope.staleness,
+      }
+    })
+  }
+
+  /** Without an event that creates, nothing would tell that an absent thing now exists. */
+  mayKeep(value: unknown): boolean {
+    return this.cache.cacheAbsent || (value !== null && value !== undefined)
+  }
+
+  #isKeepable(key: string, { keepable }: CacheEntry): boolean {
+    const { events } = this.around
+    if (!keepable && events.wants('notStored')) {
+      events.emit('notStored', { cache: this.cache.name, key, tier: 'l1', reason: 'not-cloneable' })
+    }
+    return keepable
+  }
+
+  /** Also one that is stale, as its origin may say that it still holds; not one that somebody removed. */
+  #previous(key: string): CacheEntry | undefined {
+    const entry = this.memory.get(key)
+    return entry && this.around.applied.standingOf(entry.stamp, entry.slots) !== 'removed' ? entry : undefined
+  }
+
+  async #timed<Result>(
+    keys: readonly string[],
+    waiters: LoadWaiters,
+    eager: boolean,
+    run: () => Promise<Result>,
+  ): Promise<Result> {
+    const { events, clock } = this.around
+    const cache = this.cache.name
+    const startedAt = clock.now()
+    this.statistics.loads++
+    try {
+      const result = await run()
+      if (events.wants('loaded')) {
+        const durationMs = clock.now() - startedAt
+        for (const key of keys) events.emit('loaded', { cache, key, durationMs, eager })
+      }
+      return result
+    } catch (error) {
+      this.statistics.loadFailures++
+      if (events.wants('loadFailed')) {
+        const background = !waiters.awaited
+        for (const key of keys) events.emit('loadFailed', { cache, key, error, background })
+      }
+      throw error
+    }
+  }
+}
+
+/** @throws RangeError if there are too many */
+function addTags(
+  cache: string,
+  key: string,
+  scope: LoadScope,
+  given: readonly string[] = [],
+  following: readonly string[] = [],
+): void {
+  const tags = [...given, ...following]
+  assertFewTags(cache, key, tags)
+  scope.add(tags.map(dependencyOn.tag))
+}
+
+/** @throws RangeError if there are too many */
+export function assertFewTags(cache: string, key: string, tags: readonly string[]): void {
+  if (tags.length > maximumTags) throw new RangeError(`${cache}: more than ${maximumTags} tags on "${key}"`)
+}

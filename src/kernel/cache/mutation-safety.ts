@@ -1,0 +1,86 @@
+import { StructuredSerializer } from './structured-serializer.js'
+
+/**
+ * Freezes plain objects and arrays all the way down, so that all callers can share them.
+ *
+ * @returns whether that protects all of it: a frozen `Date`, `Map`, `Set` or buffer can still be changed
+ */
+export function deepFreeze(value: unknown): boolean {
+  return freeze(value, new Set())
+}
+
+function freeze(value: unknown, seen: Set<object>): boolean {
+  if (typeof value !== 'object' || value === null) return true
+  if (isChangeableWhenFrozen(value)) return false
+  if (Object.isFrozen(value)) {
+    // Frozen by somebody else, who need not have gone all the way down; remembered, as it may be a cycle.
+    if (seen.has(value)) return true
+    seen.add(value)
+  } else {
+    // Frozen before its parts, so that a cycle ends here.
+    Object.freeze(value)
+    seen.add(value)
+  }
+  let frozen = true
+  for (const inner of Object.values(value)) frozen = freeze(inner, seen) && frozen
+  return frozen
+}
+
+function isChangeableWhenFrozen(value: object): boolean {
+  return (
+    value instanceof Date ||
+    value instanceof Map ||
+    value instanceof Set ||
+    value instanceof ArrayBuffer ||
+    ArrayBuffer.isView(value)
+  )
+}
+
+const serializer = new StructuredSerializer()
+
+/** A value of which each caller gets a copy: kept as bytes, so that a copy costs half of what copying would. */
+export class Copied {
+  readonly #bytes: Uint8Array
+
+  /** @throws TypeError if a copy would not be what the value is, as with an instance of a class */
+  constructor(value: unknown) {
+    this.#bytes = serializer.serialize(value)
+  }
+
+  get byteLength(): number {
+    return this.#bytes.byteLength
+  }
+
+  copy(): unknown {
+    return serializer.deserialize(this.#bytes)
+  }
+}
+
+/** What a caller is given of what an entry keeps: all the same frozen value, or each a copy. */
+export function givenOf(kept: unknown): unknown {
+  return kept instanceof Copied ? kept.copy() : kept
+}
+
+/** Bytes that a value takes in memory, within a factor of two: enough to bound a cache by. */
+export function estimatedBytes(value: unknown): number {
+  if (value instanceof Copied) return value.byteLength
+  return estimate(value, new Set())
+}
+
+const bytesOfObject = 24
+const bytesOfProperty = 16
+
+function estimate(value: unknown, seen: Set<object>): number {
+  if (typeof value === 'string') return bytesOfProperty + value.length * 2
+  if (typeof value !== 'object' || value === null) return 8
+  if (seen.has(value)) return 8
+  seen.add(value)
+  if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) return bytesOfObject + value.byteLength
+  let bytes = bytesOfObject
+  if (value instanceof Map || value instanceof Set) {
+    for (const part of value instanceof Map ? [...value].flat() : value)
+      bytes += bytesOfProperty + estimate(part, seen)
+  }
+  for (const part of Object.values(value)) bytes += bytesOfProperty + estimate(part, seen)
+  return bytes
+}

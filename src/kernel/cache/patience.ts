@@ -1,0 +1,67 @@
+import type { Clock } from '../clock.js'
+
+/** How long a caller waits for something that goes on without it. */
+export interface Patience<Result> {
+  readonly softMs: number
+  readonly hardMs: number
+  readonly signal?: AbortSignal | undefined
+  /** What to answer instead once the soft time is over; undefined to go on waiting. */
+  readonly instead: () => Result | undefined
+  /** What to throw once the hard time is over. */
+  readonly tooLate: () => Error
+}
+
+/**
+ * Waits for `arriving` as long as `patience` says. What is given up goes on; its failure is its own to handle.
+ *
+ * @throws what `arriving` throws, `tooLate()`, or the signal's reason
+ */
+export async function waitFor<Result>(
+  arriving: Promise<Result>,
+  patience: Patience<Result>,
+  clock: Clock,
+): Promise<Result> {
+  const { softMs, hardMs, signal, instead, tooLate } = patience
+  if (softMs === Number.POSITIVE_INFINITY && hardMs === Number.POSITIVE_INFINITY && !signal) return arriving
+  // Whoever gives up does not hear of a failure that comes later.
+  arriving.catch(() => {})
+  signal?.throwIfAborted()
+  const over = new AbortController()
+  const rivals: Promise<Result>[] = [arriving]
+  // One after the other, so that a soft time beyond the hard one never comes.
+  rivals.push(
+    (async () => {
+      if (softMs < hardMs) {
+        await sleep(clock, softMs, over.signal)
+        const answer = over.signal.aborted ? undefined : instead()
+        if (answer !== undefined) return answer
+        await sleep(clock, hardMs - softMs, over.signal)
+      } else await sleep(clock, hardMs, over.signal)
+      throw tooLate()
+    })(),
+  )
+  if (signal) {
+    rivals.push(
+      new Promise((_, reject) => {
+        signal.addEventListener('abort', () => reject(signal.reason), { once: true, signal: over.signal })
+      }),
+    )
+  }
+  try {
+    return await Promise.race(rivals)
+  } finally {
+    over.abort()
+    // Rivals that lose may reject later; the race has handled the first of them only.
+    for (const rival of rivals) rival.catch(() => {})
+  }
+}
+
+/** Longest delay that a timer can count. */
+const longestTimerMs = 2 ** 31 - 1
+
+/** Resolves after `ms`, or at once when the signal aborts; without end if `ms` is. */
+async function sleep(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
+  if (ms > longestTimerMs) {
+    await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
+  } else await clock.sleep(ms, signal)
+}

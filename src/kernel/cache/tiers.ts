@@ -1,0 +1,191 @@
+import type { CacheEntry } from './cache-entry.js'
+import type { NotStoredReason } from './cache-events.js'
+import type { CacheSurroundings, HybridCacheOptions } from './cache-options.js'
+import type { CacheStatistics } from './cache-statistics.js'
+import type { Entries } from './entries.js'
+import type { EntryOptions } from './entry-options.js'
+import type { MemoryTier } from './memory-tier.js'
+import { waitFor } from './patience.js'
+import type { SharedEntry, SharedKey } from './shared-tier.js'
+
+/** How many names, with those of cached reads inside its load, an entry may have to be kept. */
+const maximumNames = 512
+
+export type Storable = readonly [key: string, entry: CacheEntry, options: EntryOptions]
+
+/** What goes into the tiers of one cache, and what comes up from L2 into memory: only what is fresh. */
+export class Tiers {
+  readonly #sharedName: string
+
+  constructor(
+    private readonly cache: HybridCacheOptions,
+    private readonly around: CacheSurroundings,
+    private readonly entries: Entries,
+    private readonly memory: MemoryTier,
+    private readonly statistics: CacheStatistics,
+  ) {
+    this.#sharedName = `${cache.name}.${cache.declaration}`
+  }
+
+  sharedKey(key: string): SharedKey {
+    return { epoch: this.around.applied.epoch, cache: this.#sharedName, key }
+  }
+
+  isTooLong(key: string): boolean {
+    return key.length > this.cache.maxKeyLength
+  }
+
+  /** What memory holds of a key, if it is fresh. */
+  inMemory(key: string, { skipL1Read }: EntryOptions): CacheEntry | undefined {
+    const entry = skipL1Read ? undefined : this.memory.get(key)
+    return entry && this.isServable(entry) ? entry : undefined
+  }
+
+  /**
+   * A fresh copy of what L2 holds. After the time that the options give it, L2 is taken to hold nothing; a copy
+   * that comes later is kept all the same, if it is still fresh then.
+   */
+  async copyFromShared(key: string, options: EntryOptions): Promise<CacheEntry | undefined> {
+    if (options.skipL2Read || this.isTooLong(key)) return undefined
+    return this.#inTime(this.#fetchCopy(key, options), options, this.#canFallBack(key, options))
+  }
+
+  /** As `copyFromShared` for several keys, in their order, with one round trip. */
+  async copyManyFromShared(
+    keys: readonly string[],
+    options: EntryOptions,
+  ): Promise<readonly (CacheEntry | undefined)[]> {
+    if (options.skipL2Read) return []
+    const canFallBack = keys.every((key) => this.#canFallBack(key, options))
+    return (await this.#inTime(this.#fetchCopies(keys, options), options, canFallBack)) ?? []
+  }
+
+  /** What L2 holds of a key, if it is fresh; nothing is kept. */
+  async inShared(key: string, options: EntryOptions): Promise<CacheEntry | undefined> {
+    const shared = this.sharedKey(key)
+    const found = await this.around.shared.get(shared)
+    const entry = found && this.entries.fromShared(key, found, shared.epoch, options)
+    return entry && this.isServable(entry) ? entry : undefined
+  }
+
+  isServable(entry: CacheEntry): boolean {
+    const { applied, clock } = this.around
+    return clock.now() < entry.freshUntil && applied.isFresh(entry.stamp, entry.slots)
+  }
+
+  /** Keeps what was loaded in both tiers, as far as options and fence let it; with one round trip to L2. */
+  async storeLoaded(loaded: readonly Storable[]): Promise<void> {
+    await this.around.faults.at('before-store')
+    this.store(loaded, 'load')
+  }
+
+  store(storable: readonly Storable[], from: 'load' | 'set'): void {
+    const { shared } = this.around
+    const toShare = storable
+      .map(([key, entry, options]) => this.#keep(key, entry, options, from))
+      .filter((one) => one !== undefined)
+    const [first] = toShare
+    if (toShare.length === 1 && first) shared.set(first.key, first.entry, first.ttlMs)
+    else if (toShare.length > 1) shared.setMany(toShare)
+  }
+
+  #keep(
+    key: string,
+    entry: CacheEntry,
+    options: EntryOptions,
+    from: 'load' | 'set',
+  ): { key: SharedKey; entry: SharedEntry; ttlMs: number } | undefined {
+    const { applied, clusterClock } = this.around
+    if (this.isTooLong(key)) return this.#notStored(key, 'l1', 'key-too-long')
+    // A value made of very many others is loaded each time rather than compared for as long as it lives.
+    if (entry.names.length > maximumNames) return this.#notStored(key, 'l1', 'too-many-names')
+    if (!applied.isFresh(entry.stamp, entry.slots)) {
+      // Nobody would be served it; storing it could only push out what somebody would be.
+      this.fenced(key, from)
+      return undefined
+    }
+    if (!options.skipL1Write && !this.memory.keep(key, entry)) this.#notStored(key, 'l1', 'too-large')
+    if (options.skipL2Write) return undefined
+    const ttlMs = Math.max(1, entry.life.usableUntil - clusterClock.now())
+    return {
+      key: { ...this.sharedKey(key), epoch: entry.stamp.epoch },
+      entry: this.entries.toShared(entry),
+      ttlMs,
+    }
+  }
+
+  fenced(key: string, from: 'l2' | 'load' | 'set'): void {
+    this.statistics.fenced++
+    const { events } = this.around
+    if (events.wants('fenced')) events.emit('fenced', { cache: this.cache.name, key, from })
+  }
+
+  async #fetchCopy(key: string, options: EntryOptions): Promise<CacheEntry | undefined> {
+    const shared = this.sharedKey(key)
+    const found = await this.around.shared.get(shared)
+    return found && this.#adopt(key, found, shared.epoch, options)
+  }
+
+  async #fetchCopies(
+    keys: readonly string[],
+    options: EntryOptions,
+  ): Promise<readonly (CacheEntry | undefined)[]> {
+    const { epoch } = this.around.applied
+    const found = await this.around.shared.getMany(keys.map((key) => this.sharedKey(key)))
+    return Promise.all(
+      keys.map((key, index) => {
+        const entry = found[index]
+        return entry && this.#adopt(key, entry, epoch, options)
+      }),
+    )
+  }
+
+  async #adopt(
+    key: string,
+    found: SharedEntry,
+    epoch: string,
+    options: EntryOptions,
+  ): Promise<CacheEntry | undefined> {
+    const entry = this.entries.fromShared(key, found, epoch, options)
+    if (!this.around.applied.isFresh(entry.stamp, entry.slots)) this.fenced(key, 'l2')
+    if (!this.isServable(entry)) {
+      // Should the load that follows fail, this is what there is to fall back on.
+      if (options.failSafe) this.memory.keep(key, entry)
+      return undefined
+    }
+    await this.around.faults.at('before-l2-copy')
+    if (!options.skipL1Write) this.memory.keep(key, entry)
+    return entry
+  }
+
+  #canFallBack(key: string, { failSafe }: EntryOptions): boolean {
+    return failSafe && this.memory.get(key) !== undefined
+  }
+
+  async #inTime<Result>(
+    arriving: Promise<Result>,
+    { l2SoftTimeoutMs, l2HardTimeoutMs }: EntryOptions,
+    canFallBack: boolean,
+  ): Promise<Result | undefined> {
+    const limitMs = Math.min(l2HardTimeoutMs, canFallBack ? l2SoftTimeoutMs : Number.POSITIVE_INFINITY)
+    // The tier gives up by itself before that: a timer for each read would cost more than the read.
+    if (limitMs >= this.around.shared.timeoutMs) return arriving
+    const nothing = Symbol('nothing')
+    const answer = await waitFor<Result | typeof nothing>(
+      arriving,
+      {
+        softMs: limitMs,
+        hardMs: Number.POSITIVE_INFINITY,
+        instead: () => nothing,
+        tooLate: () => new Error('never: the hard time is endless'),
+      },
+      this.around.clock,
+    )
+    return answer === nothing ? undefined : (answer as Result)
+  }
+
+  #notStored(key: string, tier: 'l1' | 'l2', reason: NotStoredReason): undefined {
+    const { events } = this.around
+    if (events.wants('notStored')) events.emit('notStored', { cache: this.cache.name, key, tier, reason })
+  }
+}

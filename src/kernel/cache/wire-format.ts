@@ -1,0 +1,148 @@
+import { hash, timingSafeEqual } from 'node:crypto'
+import { promisify } from 'node:util'
+import { constants, deflateRaw, inflateRaw } from 'node:zlib'
+import { z } from 'zod'
+import type { Serializer } from './serializer.js'
+import type { SharedEntry } from './shared-tier.js'
+
+const deflate = promisify(deflateRaw)
+const inflate = promisify(inflateRaw)
+
+/** Changes whenever entries are written differently, so that a release ignores, and never misreads, those of another. */
+export const formatVersion = 2
+
+/*
+ * version | serializer | flags | mac (32) | position, loadedAt, freshUntil, usableUntil, l1TtlMs (doubles)
+ * | length of meta (uint32) | meta (JSON, empty if there is none) | payload
+ */
+const macStart = 3
+const macLength = 32
+const headerStart = macStart + macLength
+const metaLengthStart = headerStart + 5 * 8
+const metaStart = metaLengthStart + 4
+const compressed = 1
+
+const metaSchema = z.strictObject({
+  names: z.array(z.string()).optional(),
+  etag: z.string().optional(),
+  lastModified: z.string().optional(),
+})
+
+export interface WireFormatOptions {
+  readonly serializer: Serializer
+  /** Bytes of a payload, serialized and not compressed. */
+  readonly maximumPayloadBytes: number
+  /** Bytes from which on a payload is compressed, if that makes it smaller; `Infinity`: never. */
+  readonly compressAboveBytes: number
+}
+
+/** A value's payload is larger than L2 is to hold. */
+export class PayloadTooLargeError extends Error {
+  override readonly name = 'PayloadTooLargeError'
+}
+
+/**
+ * How an entry lies in Redis. It is signed together with its key: a Redis that somebody else can write to could
+ * otherwise put words into this service's mouth, or one user's value under another's key.
+ */
+export class WireFormat {
+  constructor(
+    private readonly installation: { readonly secret: Buffer },
+    private readonly options: WireFormatOptions,
+  ) {}
+
+  /**
+   * @param name the key in Redis
+   * @returns a promise only where the payload is compressed
+   * @throws PayloadTooLargeError
+   * @throws what the serializer throws
+   */
+  encode(name: string, entry: SharedEntry): Buffer | Promise<Buffer> {
+    const { serializer, maximumPayloadBytes, compressAboveBytes } = this.options
+    const payload = serializer.serialize(entry.value)
+    if (payload.byteLength > maximumPayloadBytes) throw new PayloadTooLargeError()
+    if (payload.byteLength <= compressAboveBytes) return this.#frame(name, entry, payload, 0)
+    return this.#compress(name, entry, payload)
+  }
+
+  /**
+   * @returns undefined for whatever this service, in this format and under this key, has not written; a promise only
+   *   where the payload is compressed. Never throws or rejects.
+   */
+  decode(name: string, bytes: Buffer): SharedEntry | undefined | Promise<SharedEntry | undefined> {
+    if (bytes.length < metaStart || bytes[0] !== formatVersion) return undefined
+    if (bytes[1] !== this.options.serializer.format) return undefined
+    // Before anything else is believed, the lengths in it included.
+    if (!timingSafeEqual(this.#mac(name, bytes), bytes.subarray(macStart, headerStart))) return undefined
+    const payloadStart = metaStart + bytes.readUInt32LE(metaLengthStart)
+    const payload = bytes.subarray(payloadStart)
+    if (bytes[2] !== compressed) return this.#entry(bytes, payloadStart, payload)
+    return inflate(payload, { maxOutputLength: this.options.maximumPayloadBytes }).then(
+      (inflated) => this.#entry(bytes, payloadStart, inflated),
+      () => undefined,
+    )
+  }
+
+  async #compress(name: string, entry: SharedEntry, payload: Uint8Array): Promise<Buffer> {
+    const smaller = await deflate(payload, { level: constants.Z_BEST_SPEED })
+    return smaller.byteLength < payload.byteLength
+      ? this.#frame(name, entry, smaller, compressed)
+      : this.#frame(name, entry, payload, 0)
+  }
+
+  #frame(name: string, entry: SharedEntry, payload: Uint8Array, flags: number): Buffer {
+    const meta = Buffer.from(metaOf(entry))
+    const bytes = Buffer.allocUnsafe(metaStart + meta.length + payload.byteLength)
+    bytes[0] = formatVersion
+    bytes[1] = this.options.serializer.format
+    bytes[2] = flags
+    const { position, loadedAt, freshUntil, usableUntil, l1TtlMs } = entry
+    const numbers = [position, loadedAt, freshUntil, usableUntil, l1TtlMs]
+    for (const [index, number] of numbers.entries()) bytes.writeDoubleLE(number, headerStart + index * 8)
+    bytes.writeUInt32LE(meta.length, metaLengthStart)
+    bytes.set(meta, metaStart)
+    bytes.set(payload, metaStart + meta.length)
+    this.#mac(name, bytes).copy(bytes, macStart)
+    return bytes
+  }
+
+  #entry(bytes: Buffer, payloadStart: number, payload: Uint8Array): SharedEntry | undefined {
+    try {
+      const [position = 0, loadedAt = 0, freshUntil = 0, usableUntil = 0, l1TtlMs = 0] = [0, 1, 2, 3, 4].map(
+        (index) => bytes.readDoubleLE(headerStart + index * 8),
+      )
+      const text = bytes.toString('utf8', metaStart, payloadStart)
+      const { names = [], etag, lastModified } = text === '' ? {} : metaSchema.parse(JSON.parse(text))
+      const value = this.options.serializer.deserialize(payload)
+      return { value, position, names, loadedAt, freshUntil, usableUntil, l1TtlMs, etag, lastModified }
+    } catch {
+      return undefined
+    }
+  }
+
+  /**
+   * BLAKE2b with the secret before the message, which is a sound MAC for it (unlike SHA-256), in one call: 0.46 of
+   * the time of an HMAC-SHA-256 for an entry of 150 bytes. The secret fills a block; the key's length comes before
+   * the key, so that no byte can move from one to the other.
+   */
+  #mac(name: string, bytes: Buffer): Buffer {
+    const { secret } = this.installation
+    const nameLength = Buffer.byteLength(name)
+    const message = Buffer.allocUnsafe(blockLength + 4 + nameLength + bytes.length - macLength)
+    message.fill(0, secret.length, blockLength)
+    secret.copy(message)
+    message.writeUInt32LE(nameLength, blockLength)
+    let end = blockLength + 4
+    end += message.write(name, end)
+    end += bytes.copy(message, end, 0, macStart)
+    bytes.copy(message, end, headerStart)
+    return hash('blake2b512', message, 'buffer').subarray(0, macLength)
+  }
+}
+
+const blockLength = 128
+
+function metaOf({ names, etag, lastModified }: SharedEntry): string {
+  if (names.length === 0 && etag === undefined && lastModified === undefined) return ''
+  return JSON.stringify({ ...(names.length > 0 && { names }), etag, lastModified })
+}
