@@ -8,6 +8,7 @@ import type { Clock } from '../clock.js'
 export class ClusterClock {
   #offset = Number.NaN
   #error = Number.POSITIVE_INFINITY
+  #observedAt = 0
 
   constructor(private readonly clock: Clock) {}
 
@@ -27,14 +28,13 @@ export class ClusterClock {
   observe(clockMs: number, startedAt: number, endedAt: number): void {
     const offset = clockMs - (startedAt + endedAt) / 2
     const error = (endedAt - startedAt) / 2
-    const contradicts = Math.abs(offset - this.#offset) > error + this.#error + driftMs
-    if (this.known && error > this.#error && !contradicts) {
-      // An old estimate grows worse, as no two clocks run alike; without this the luckiest would stay for good.
-      this.#error += driftMs
-      return
-    }
+    // An old estimate grows worse, as no two clocks run alike; without this the luckiest would stay for good.
+    const presentError = this.#error + (endedAt - this.#observedAt) * driftRate
+    const contradicts = Math.abs(offset - this.#offset) > error + presentError
+    if (this.known && error > presentError && !contradicts) return
     this.#offset = offset
     this.#error = error
+    this.#observedAt = endedAt
   }
 
   /** Milliseconds since 1970 by the clock of Postgres; NaN until it is known. */
@@ -48,5 +48,5 @@ export class ClusterClock {
   }
 }
 
-/** Milliseconds by which two clocks may drift apart between two checks; generous. */
-const driftMs = 0.5
+/** Milliseconds a millisecond by which two clocks may drift apart: NTP slews each of them by at most 500 ppm. */
+const driftRate = 0.001

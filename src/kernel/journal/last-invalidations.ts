@@ -75,8 +75,9 @@ export class LastInvalidations {
   /** Positions of another epoch mean nothing: forget them all, and trust nothing older than `floor`. */
   reset(floor: number): void {
     this.#superseded.reset(floor)
-    this.#expired.reset()
-    this.#removed.reset()
+    this.#expired.reset(0)
+    // What was removed below the floor is not known here: L2 may still hold a copy of it.
+    this.#removed.reset(floor)
   }
 
   /** Whether nothing of the slots was superseded or expired after a position. Asked at every read. */
@@ -163,9 +164,9 @@ class LesserTable {
     return last
   }
 
-  reset(): void {
+  reset(floor: number): void {
     this.#slots = undefined
-    this.#floor = 0
-    this.newest = 0
+    this.#floor = floor
+    this.newest = floor
   }
 }

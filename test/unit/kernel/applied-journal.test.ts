@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
 import fc from 'fast-check'
+import { CacheInvalidated, declareCacheInvalidated } from '../../../src/kernel/cache/cache-invalidated.js'
 import { domainEvent, z } from '../../../src/kernel/domain/index.js'
 import { AppliedJournal } from '../../../src/kernel/journal/applied-journal.js'
 import { dependencyOn, InvalidationRules, on } from '../../../src/kernel/journal/invalidation-rules.js'
@@ -31,6 +32,7 @@ function journal() {
     'DepotQuery',
     on(Moved, ({ id }) => ({ keys: [id] })),
   )
+  declareCacheInvalidated(rules)
   const applied = new AppliedJournal(new LastInvalidations(65_536, 1), rules, silentLogger)
   applied.enterEpoch(epoch, 0, null)
   /** Whether a value that was loaded at `position` may still be served. */
@@ -39,11 +41,21 @@ function journal() {
       { epoch, position },
       names.map((name) => applied.invalidations.slotOf(name)),
     )
-  return { applied, fresh }
+  /** What has become of a value that was loaded at `position`. */
+  const standing = (position: number, ...names: string[]) =>
+    applied.standingOf(
+      { epoch, position },
+      names.map((name) => applied.invalidations.slotOf(name)),
+    )
+  return { applied, fresh, standing }
 }
 
 function message(position: number, type = 'shop.renamed', payload: unknown = { id: 'a' }): JournalMessage {
   return { position, numberingId: `call-${position}`, type, payload }
+}
+
+function invalidated(position: number, payload: CacheInvalidated['payload']): JournalMessage {
+  return message(position, CacheInvalidated.eventName, payload)
 }
 
 const shopA = dependencyOn.key('ShopQuery', 'a')
@@ -91,13 +103,13 @@ describe('applying the journal', () => {
     )
     const batch = fc.tuple(fc.nat(11), fc.nat(11)).map(([from, length]) => history.slice(from, from + length))
     const names = [shopA, shopB, depotA, anyShop, dependencyOn.key('DepotQuery', 'b')]
-    const lasts = ({ applied }: ReturnType<typeof journal>) =>
+    const lasts = (applied: AppliedJournal) =>
       names.map((name) => applied.invalidations.lastOf([applied.invalidations.slotOf(name)]))
     const straight = journal()
     straight.applied.apply(history)
     fc.assert(
       fc.property(fc.array(batch), (batches) => {
-        const { applied, fresh } = journal()
+        const { applied } = journal()
         for (const each of batches) {
           const before = applied.position
           applied.apply(each)
@@ -105,7 +117,7 @@ describe('applying the journal', () => {
         }
         applied.apply(history)
         expect(applied.position).toBe(12)
-        expect(lasts({ applied, fresh })).toEqual(lasts(straight))
+        expect(lasts(applied)).toEqual(lasts(straight.applied))
       }),
       { seed },
     )
@@ -193,5 +205,206 @@ describe('the token of an answer', () => {
     applied.checked(20, 8)
     applied.enterEpoch('00000000000000e2', 0, null)
     expect(applied.tokenOf(1)).toEqual({ epoch: '00000000000000e2', position: 'pending' })
+  })
+})
+
+describe('what has become of a value', () => {
+  const cache = 'ShopQuery'
+
+  test('an event supersedes, an expiry ends its time, a removal takes it away', () => {
+    const { applied, standing } = journal()
+    applied.apply([
+      message(1),
+      invalidated(2, { cache, keys: ['b'], mode: 'expire' }),
+      invalidated(3, { cache, keys: ['c'], mode: 'remove' }),
+    ])
+    expect(standing(0, shopA)).toBe('invalidated')
+    expect(standing(0, shopB)).toBe('expired')
+    expect(standing(0, dependencyOn.key(cache, 'c'))).toBe('removed')
+    expect(standing(0, depotA)).toBe('fresh')
+    expect(standing(3, shopA, shopB, dependencyOn.key(cache, 'c'))).toBe('fresh')
+  })
+
+  test('the worst of what happened to any of its names decides, in whatever order it happened', () => {
+    const { applied, standing } = journal()
+    applied.apply([
+      invalidated(1, { cache, keys: ['a'] }),
+      message(2),
+      invalidated(3, { cache, keys: ['a'], mode: 'expire' }),
+    ])
+    expect([0, 1, 2, 3].map((position) => standing(position, shopB, shopA))).toEqual([
+      'removed',
+      'invalidated',
+      'expired',
+      'fresh',
+    ])
+  })
+
+  test('no expiry after a removal makes the removed copy usable again', () => {
+    const { applied, standing } = journal()
+    applied.apply([
+      invalidated(1, { cache, keys: ['a'] }),
+      invalidated(2, { cache, keys: ['a'], mode: 'expire' }),
+      invalidated(3, { cache, all: true, mode: 'expire' }),
+      invalidated(4, { mode: 'expire' }),
+    ])
+    expect(standing(0, shopA, anyShop)).toBe('removed')
+    expect(standing(1, shopA, anyShop)).toBe('expired')
+  })
+
+  test.each([
+    ['expires', 'expire', 'expired'],
+    ['removes', 'remove', 'removed'],
+  ] as const)('clearing %s: one cache, a tag of every cache, or everything', (_what, mode, expected) => {
+    const clear = (payload: CacheInvalidated['payload']) => {
+      const { applied, standing } = journal()
+      applied.apply([invalidated(1, { ...payload, mode })])
+      return [standing(0, anyShop), standing(0, anyDepot, dependencyOn.tag('t')), standing(0, anyDepot)]
+    }
+    expect(clear({ cache, all: true })).toEqual([expected, 'fresh', 'fresh'])
+    expect(clear({ cache, tags: ['t'] })).toEqual(['fresh', expected, 'fresh'])
+    expect(clear({})).toEqual([expected, expected, expected])
+  })
+
+  test.each<[string, CacheInvalidated['payload']]>([
+    ['keys', { cache, keys: ['a'] }],
+    ['a tag', { cache, tags: ['t'] }],
+    ['a cache', { cache, all: true }],
+    ['everything', {}],
+  ])('a message of an older release, which knows one kind only, removes: %s', (_what, payload) => {
+    const { applied, standing } = journal()
+    applied.apply([invalidated(1, payload)])
+    expect(standing(0, shopA, anyShop, dependencyOn.tag('t'))).toBe('removed')
+  })
+
+  test('a set by another node ends the time of what is here', () => {
+    const { applied, standing } = journal()
+    applied.apply([invalidated(1, { cache, keys: ['a'], mode: 'expire', setId: 'one set' })])
+    expect(standing(0, shopA)).toBe('expired')
+    expect(standing(0, shopB)).toBe('fresh')
+  })
+
+  test('a flush supersedes everything', () => {
+    const { applied, standing } = journal()
+    applied.apply([message(1, 'shop.fragile')])
+    expect(standing(0, depotA)).toBe('invalidated')
+    applied.flushTo({ epoch, head: 9, headId: 'call-9' }, 'missing')
+    expect(standing(8, depotA)).toBe('invalidated')
+    expect(standing(9, depotA)).toBe('fresh')
+  })
+
+  test('of another epoch nothing is left, and of what is older than its own history, nothing is known', () => {
+    const { applied, standing } = journal()
+    applied.enterEpoch('00000000000000e2', 5, 'call-5')
+    expect(standing(1_000_000, shopA)).toBe('removed')
+    applied.enterEpoch(epoch, 5, 'call-5')
+    expect(standing(4, shopA)).toBe('removed')
+    expect(standing(5, shopA)).toBe('fresh')
+  })
+})
+
+describe('who listens to messages', () => {
+  test('is called right before the effect, once for each that is applied', () => {
+    const { applied, fresh } = journal()
+    const heard: [heard: number, applied: number, fresh: boolean][] = []
+    applied.onMessage(({ position }) => heard.push([position, applied.position, fresh(0, shopA)]))
+    applied.apply([message(1, 'shop.unheard'), message(2), message(4)])
+    applied.apply([message(2), message(3)])
+    expect(heard).toEqual([
+      [1, 0, true],
+      [2, 1, true],
+      [3, 2, false],
+    ])
+  })
+
+  test('can judge a value by all that came before a message and by nothing after it', () => {
+    const { applied } = journal()
+    const slots = [applied.invalidations.slotOf(shopA)]
+    const own = (position: number) =>
+      invalidated(position, { cache: 'ShopQuery', keys: ['a'], mode: 'expire', setId: 'own' })
+    const judged: boolean[] = []
+    applied.onMessage(({ type }) => {
+      if (type === CacheInvalidated.eventName) judged.push(applied.isFresh({ epoch, position: 0 }, slots))
+    })
+    applied.apply([own(1), message(2), own(3)])
+    expect(judged).toEqual([true, false])
+  })
+
+  test('hears nothing more once it has stopped, not even within a batch', () => {
+    const { applied } = journal()
+    const heard: number[] = []
+    const stop = applied.onMessage(({ position }) => {
+      heard.push(position)
+      if (position === 2) stop()
+    })
+    applied.apply([message(1), message(2), message(3)])
+    stop()
+    expect(heard).toEqual([1, 2])
+  })
+
+  test('cannot stop the journal, or whoever else listens, by throwing', () => {
+    const { applied, fresh } = journal()
+    const heard: number[] = []
+    applied.onMessage(() => {
+      throw new Error('a listener with a mistake')
+    })
+    applied.onMessage(({ position }) => heard.push(position))
+    expect(applied.apply([message(1), message(2)])).toBe('applied')
+    expect(applied.position).toBe(2)
+    expect(fresh(1, shopA)).toBe(false)
+    expect(heard).toEqual([1, 2])
+  })
+})
+
+describe('an observer of the journal', () => {
+  test('is told of gaps, flushes, epochs and what a check brought', () => {
+    const { applied } = journal()
+    const told: unknown[] = []
+    applied.observe({
+      gap: (gap) => told.push(gap),
+      flushed: (flush) => told.push(flush),
+      epochEntered: (entered) => told.push(entered),
+      caughtUp: (reach) => told.push(reach),
+    })
+    applied.apply([message(1), message(5)])
+    applied.apply([message(2, 'shop.renamed', { id: 7 })])
+    applied.flushTo({ epoch, head: 9, headId: 'call-9' }, 'missing')
+    applied.apply([invalidated(10, {})])
+    applied.caughtUp(10, 10)
+    applied.caughtUp(9, 10)
+    applied.enterEpoch('00000000000000e2', 3, 'call-3')
+    expect(told).toEqual([
+      { applied: 1, received: 5 },
+      { position: 2, reason: 'the payload of shop.renamed does not fit its schema' },
+      { position: 9, reason: 'missing' },
+      { position: 10, reason: 'cache.invalidated asks for it' },
+      { from: 9, to: 10 },
+      { epoch: '00000000000000e2', position: 3 },
+    ])
+  })
+
+  test('that throws never stops the journal, and keeps nothing from the next observer', () => {
+    const { applied, fresh } = journal()
+    const boom = () => {
+      throw new Error('an observer with a mistake')
+    }
+    const told: string[] = []
+    applied.observe({ gap: boom, flushed: boom, epochEntered: boom, caughtUp: boom })
+    applied.onEpoch(boom)
+    applied.observe({
+      gap: () => told.push('gap'),
+      flushed: () => told.push('flushed'),
+      caughtUp: () => told.push('caughtUp'),
+    })
+    applied.onEpoch((entered) => told.push(entered))
+    expect(applied.apply([message(1), message(5)])).toBe('gap')
+    expect(applied.apply([message(2, 'shop.fragile'), message(3)])).toBe('applied')
+    applied.caughtUp(1, 3)
+    expect(fresh(2, shopA)).toBe(false)
+    applied.flushTo({ epoch, head: 9, headId: 'call-9' }, 'missing')
+    expect(applied.position).toBe(9)
+    applied.enterEpoch('00000000000000e2', 3, 'call-3')
+    expect(applied.epoch).toBe('00000000000000e2')
+    expect(told).toEqual(['gap', 'flushed', 'caughtUp', 'flushed', '00000000000000e2'])
   })
 })

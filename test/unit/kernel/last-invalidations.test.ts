@@ -5,6 +5,8 @@ import { seed } from '../../support/seed.js'
 
 const names = fc.constantFrom('a', 'b', 'c', 'user:1', 'user:2', '')
 const invalidation = fc.record({ name: names, position: fc.nat(50) })
+const kind = fc.constantFrom('invalidate', 'expire', 'remove')
+const floorKind = fc.constantFrom('raiseFloor', 'raiseExpiryFloor', 'raiseRemovalFloor')
 
 describe('last invalidations', () => {
   test('no order and no repetition of invalidations ever makes anything fresh again', () => {
@@ -104,5 +106,160 @@ describe('last invalidations', () => {
 
   test.each([0, 100, 255, 300, 2 ** 27, 1.5, Number.NaN])('a table of %p slots is refused', (slots) => {
     expect(() => new LastInvalidations(slots)).toThrow(RangeError)
+  })
+})
+
+describe('the three kinds of invalidation', () => {
+  test('an expired value is not superseded, a superseded one is not removed, a removed one is both', () => {
+    const table = new LastInvalidations(65_536, 1)
+    table.expire('expired', 5)
+    table.invalidate('superseded', 6)
+    table.remove('removed', 7)
+    const lasts = (name: string) => {
+      const slots = [table.slotOf(name)]
+      return [table.lastOf(slots), table.lastSupersededOf(slots), table.lastRemovedOf(slots)]
+    }
+    expect(lasts('expired')).toEqual([5, 0, 0])
+    expect(lasts('superseded')).toEqual([6, 6, 0])
+    expect(lasts('removed')).toEqual([7, 7, 7])
+    expect(lasts('untouched')).toEqual([0, 0, 0])
+  })
+
+  test('each has a floor of its own; that of removals supersedes as well', () => {
+    const lasts = (raise: (table: LastInvalidations) => void) => {
+      const table = new LastInvalidations(256)
+      raise(table)
+      const slots = [table.slotOf('never mentioned')]
+      return [table.lastOf(slots), table.lastSupersededOf(slots), table.lastRemovedOf(slots)]
+    }
+    expect(lasts((table) => table.raiseExpiryFloor(5))).toEqual([5, 0, 0])
+    expect(lasts((table) => table.raiseFloor(6))).toEqual([6, 6, 0])
+    expect(lasts((table) => table.raiseRemovalFloor(7))).toEqual([7, 7, 7])
+  })
+
+  test('no order and no repetition of them ever takes anything back', () => {
+    const told = fc.oneof(
+      fc.tuple(kind, names, fc.nat(50)),
+      fc.tuple(floorKind, fc.nat(50)).map(([floor, position]) => [floor, undefined, position] as const),
+    )
+    fc.assert(
+      fc.property(fc.array(told), (all) => {
+        const table = new LastInvalidations(256)
+        const slots = ['a', 'b', 'c', 'user:1', 'user:2', ''].map((name) => table.slotOf(name))
+        const lasts = () =>
+          slots.flatMap((slot) => [
+            table.lastOf([slot]),
+            table.lastSupersededOf([slot]),
+            table.lastRemovedOf([slot]),
+          ])
+        let before = lasts()
+        for (const [what, name, position] of all) {
+          if (name === undefined) table[what as 'raiseFloor'](position)
+          else table[what as 'invalidate'](name, position)
+          const after = lasts()
+          expect(after.every((last, index) => last >= before[index]!)).toBe(true)
+          before = after
+        }
+      }),
+      { seed },
+    )
+  })
+
+  test('a value is current exactly where its position is at or above its newest expiry and supersession', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.tuple(kind, names, fc.nat(20)), { maxLength: 6 }),
+        fc.array(names, { maxLength: 3 }),
+        fc.nat(20),
+        (all, depended, position) => {
+          const table = new LastInvalidations(65_536, 1)
+          for (const [what, name, at] of all) table[what as 'expire'](name, at)
+          const slots = depended.map((name) => table.slotOf(name))
+          expect(table.isCurrent(position, slots)).toBe(position >= table.lastOf(slots))
+        },
+      ),
+      { seed },
+    )
+  })
+
+  test('an expiry or a removal that shares its slot with another name costs a copy, and is not forgotten', () => {
+    // As large as that a name's lesser slot is shared by names whose main slots differ.
+    const table = new LastInvalidations(2 ** 20, 1)
+    const target = table.slotOf('victim')
+    const sharesLesser = (slot: number) => slot !== target && (slot & 0xffff) === (target & 0xffff)
+    let other = 0
+    while (!sharesLesser(table.slotOf(`other:${other}`))) other++
+    table.expire('victim', 9)
+    table.expire(`other:${other}`, 4)
+    table.remove('victim', 8)
+    table.remove(`other:${other}`, 3)
+    expect([table.isCurrent(8, [target]), table.isCurrent(9, [target])]).toEqual([false, true])
+    expect(table.lastRemovedOf([target])).toBe(8)
+    table.expire(`other:${other}`, 12)
+    table.remove(`other:${other}`, 11)
+    expect(table.isCurrent(11, [target])).toBe(false)
+    expect(table.lastRemovedOf([target])).toBe(11)
+    // The table that decides about truth is not the one that collides.
+    expect(table.lastSupersededOf([target])).toBe(8)
+  })
+
+  test('expiries and removals take no memory until the first of them', () => {
+    const allocated: number[] = []
+    const Original = globalThis.Float64Array
+    globalThis.Float64Array = new Proxy(Original, {
+      construct: (target, [length]: [number]) => {
+        allocated.push(length)
+        return new target(length)
+      },
+    })
+    try {
+      const table = new LastInvalidations(256)
+      table.invalidate('a', 1)
+      table.raiseExpiryFloor(2)
+      table.raiseRemovalFloor(2)
+      table.isCurrent(1, [3])
+      expect(allocated).toEqual([256])
+      table.expire('a', 3)
+      table.expire('b', 4)
+      expect(allocated).toEqual([256, 65_536])
+      table.remove('a', 5)
+      expect(allocated).toEqual([256, 65_536, 65_536])
+    } finally {
+      globalThis.Float64Array = Original
+    }
+  })
+
+  test('a read looks for expiries only where its value is older than the newest of them', () => {
+    const table = new LastInvalidations(65_536, 1)
+    let looks = 0
+    const slots = new Proxy([table.slotOf('a')], {
+      get: (target, name) => {
+        if (name === '0') looks++
+        return Reflect.get(target, name)
+      },
+    })
+    const looksAt = (position: number) => {
+      looks = 0
+      table.isCurrent(position, slots)
+      return looks
+    }
+    expect(looksAt(0)).toBe(1)
+    table.expire('elsewhere', 10)
+    expect(looksAt(10)).toBe(1)
+    expect(looksAt(9)).toBe(2)
+    table.invalidate('a', 9)
+    expect(looksAt(8)).toBe(1)
+  })
+
+  test('another epoch forgets them, but knows of nothing below its floor whether it was removed', () => {
+    const table = new LastInvalidations(256)
+    table.expire('a', 100)
+    table.remove('a', 100)
+    table.raiseExpiryFloor(100)
+    table.raiseRemovalFloor(100)
+    table.reset(2)
+    const slots = [table.slotOf('a')]
+    expect(table.isCurrent(2, slots)).toBe(true)
+    expect([table.lastOf(slots), table.lastRemovedOf(slots)]).toEqual([2, 2])
   })
 })

@@ -149,6 +149,62 @@ describe('a check', () => {
   })
 })
 
+describe('what a check finds out by the way', () => {
+  test('is told as caught up: what it applied, and neither what a hint nor what a dispatch did', async () => {
+    const node = await startAt(1)
+    const reaches: unknown[] = []
+    node.applied.observe({ caughtUp: (reach) => reaches.push(reach) })
+    node.journal.commit(event, stale('by hint'))
+    await node.journal.number(100)
+    node.applied.apply((await node.journal.read(1, 10)).messages)
+    await node.check.run()
+    expect(reaches).toEqual([])
+
+    node.journal.commit(event, stale('a'))
+    node.journal.commit(event, stale('b'))
+    await node.journal.number(100)
+    await node.check.run()
+    expect(reaches).toEqual([{ from: 2, to: 4 }])
+    await node.check.run()
+    expect(reaches).toHaveLength(1)
+  })
+
+  test('counts from where hints have brought it while it read', async () => {
+    const node = await startAt(1)
+    const reaches: unknown[] = []
+    node.applied.observe({ caughtUp: (reach) => reaches.push(reach) })
+    for (const key of ['a', 'b', 'c']) node.journal.commit(event, stale(key))
+    await node.journal.number(100)
+    const { messages } = await node.journal.read(1, 1)
+    node.journal.afterRead = async () => {
+      node.applied.apply(messages)
+    }
+    await node.check.run()
+    expect(reaches).toEqual([{ from: 2, to: 4 }])
+  })
+
+  test('tells every node the same time, whatever its own clocks say', async () => {
+    const journal = new InMemoryJournal()
+    journal.now = () => 5_000_000
+    const [one, two] = [new SimulatedNode({ journal }), new SimulatedNode({ journal })]
+    two.clock.advance(900_000)
+    two.clock.jumpWall(-900_000)
+    expect(one.surroundings.clusterClock.known).toBe(false)
+    await one.check.run()
+    await two.check.run()
+    expect(one.surroundings.clusterClock.known).toBe(true)
+    expect(one.surroundings.clusterClock.now()).toBe(5_000_000)
+    expect(two.surroundings.clusterClock.now()).toBe(5_000_000)
+  })
+
+  test('is no time where the check fails', async () => {
+    const node = new SimulatedNode()
+    node.journal.beforeRead = () => Promise.reject(new Error('Postgres is away'))
+    await expect(node.check.run()).rejects.toThrow('away')
+    expect(node.surroundings.clusterClock.known).toBe(false)
+  })
+})
+
 describe('concurrent callers', () => {
   test('share a check, which began after each of them called', async () => {
     const node = await startAt(1)
