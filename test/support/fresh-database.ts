@@ -2,6 +2,7 @@ import 'reflect-metadata'
 import { randomUUID } from 'node:crypto'
 import pg from 'pg'
 import { createDataSource } from '../../ormconfig.js'
+import { until } from './until.js'
 
 export interface FreshDatabase {
   readonly url: string
@@ -44,7 +45,14 @@ export async function createFreshDatabase(options: { migrated?: boolean } = {}):
     url: url.href,
     name,
     drop: async () => {
-      await withClient(serverUrl(), (client) => client.query(`drop database if exists ${name} with (force)`))
+      await until('the database is dropped', () =>
+        withClient(serverUrl(), async (client) => {
+          // Postgres itself may be cleaning up in it, and only a superuser may end that.
+          await client.query(`drop database if exists ${name} with (force)`).catch(unlessForbidden)
+          const { rowCount } = await client.query('select from pg_database where datname = $1', [name])
+          return rowCount === 0
+        }),
+      )
     },
   }
   if (options.migrated !== false) {
@@ -52,6 +60,10 @@ export async function createFreshDatabase(options: { migrated?: boolean } = {}):
     await dataSource.runMigrations({ transaction: 'each' }).finally(() => dataSource.destroy())
   }
   return database
+}
+
+function unlessForbidden(error: unknown): void {
+  if ((error as { code?: unknown }).code !== '42501') throw error
 }
 
 /** Runs one statement on a connection of its own. */

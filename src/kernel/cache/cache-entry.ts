@@ -1,8 +1,9 @@
 import type { Stamp } from '../journal/applied-journal.js'
+import type { LastingOptions } from './entry-options.js'
 
 /**
  * A cached value with what its freshness is judged by, as one node holds it. Times are monotonic ms of this node.
- * Only `refreshAt` and `retryAt` ever change: they say what this node is about to do, not what the value is.
+ * Only `refreshAt`, `retryAt` and `triedAt` ever change: they say what this node is about to do, not what the value is.
  */
 export interface CacheEntry {
   /** What is kept of the value: itself, frozen, or what copies are made from. Callers are given `givenOf` it. */
@@ -23,12 +24,16 @@ export interface CacheEntry {
   refreshAt: number
   /** Until then a stale value is answered without another attempt to load. */
   retryAt: number
+  /** The position at which that load was tried. What happens to the value later is worth another attempt at once. */
+  triedAt: number
   /** Whether it can be protected from those who are given it; if not, it is given to those who wait and forgotten. */
   readonly keepable: boolean
   readonly bytes: number
   readonly etag?: string | undefined
   readonly lastModified?: string | undefined
   readonly life: Life
+  /** What its load has decided, on whatever node, for each copy of it. */
+  readonly lasting?: LastingOptions | undefined
 }
 
 /** For a `refreshAt` that does not come. */

@@ -37,6 +37,7 @@ export interface CacheEventMap {
 export type NotStoredReason =
   | 'too-large'
   | 'key-too-long'
+  | 'key-not-text'
   | 'too-many-names'
   | 'not-serialisable'
   | 'not-cloneable'

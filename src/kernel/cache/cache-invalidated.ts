@@ -14,8 +14,11 @@ export class CacheInvalidated extends domainEvent(
     keys: z.array(z.string()).optional(),
     tags: z.array(z.string()).optional(),
     all: z.boolean().optional(),
-    /** `expire` keeps what there is for fail-safe. Absent: `remove`, which does not. */
-    mode: z.enum(['remove', 'expire']).optional(),
+    /**
+     * `expire` keeps what there is for fail-safe. Absent: `remove`, which does not. `supersede`: there is something
+     * newer, as after a `set`.
+     */
+    mode: z.enum(['remove', 'expire', 'supersede']).optional(),
     /** By which the node that sets a value recognises the message that goes with it. */
     setId: z.string().optional(),
   }),

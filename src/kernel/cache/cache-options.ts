@@ -20,6 +20,19 @@ export interface MemoryLimits {
   readonly maxEntryBytes?: number | undefined
 }
 
+/** @throws RangeError naming the limit that is none */
+export function checkedLimits<Limits extends Pick<HybridCacheOptions, keyof MemoryLimits | 'maxKeyLength'>>(
+  limits: Limits,
+): Limits {
+  for (const name of ['maxEntries', 'maxBytes', 'maxEntryBytes', 'maxKeyLength'] as const) {
+    const { [name]: limit } = limits
+    if (limit !== undefined && !(Number.isInteger(limit) && limit >= 1)) {
+      throw new RangeError(`${name} is a whole number of at least 1, not ${limit}`)
+    }
+  }
+  return limits
+}
+
 export interface HybridCacheOptions extends MemoryLimits {
   /** Unique among the caches of the service; without a colon. It is the prefix of its keys in Redis. */
   readonly name: string

@@ -39,7 +39,7 @@ export class CacheWrites {
   }
 
   /**
-   * The message expires what all nodes have of the keys, so that they come for the new value. The value itself is
+   * The message supersedes what all nodes have of the keys, so that they come for the new value. The value itself is
    * stamped with the position of that message, if up to there nothing has invalidated what it was read from: at
    * its own position it is judged as if its load had just begun. Of two nodes that set, the later position wins.
    */
@@ -57,7 +57,7 @@ export class CacheWrites {
       const own = { epoch: applied.epoch, position: message.position }
       const storable: Storable[] = []
       for (const key of keys) {
-        const loaded = { value: values.get(key), stamp: own, names, options, validators: {} }
+        const loaded = { value: values.get(key), stamp: own, names, options, decided: {}, validators: {} }
         const entry = this.entries.fromLoad(key, loaded)
         if (!applied.isFresh(stamp, entry.slots)) this.tiers.fenced(key, 'set')
         else if (entry.keepable) storable.push([key, entry, options])
@@ -67,10 +67,10 @@ export class CacheWrites {
     })
     try {
       await outbox.write([
-        new CacheInvalidated({ cache: this.cache.name, keys: [...keys], mode: 'expire', setId }),
+        new CacheInvalidated({ cache: this.cache.name, keys: [...keys], mode: 'supersede', setId }),
       ])
     } finally {
-      // A node so far behind that it has not applied its own message keeps nothing: the keys are expired.
+      // A node so far behind that it has not applied its own message keeps nothing: the keys are superseded.
       stop()
     }
   }

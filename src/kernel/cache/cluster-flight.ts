@@ -25,7 +25,7 @@ export class ClusterFlight {
   /** Whether another node could wait for what this one loads, or the other way round. */
   applies(key: string, options: EntryOptions): boolean {
     return (
-      options.clusterSingleFlight && !options.skipL2Read && !options.skipL2Write && !this.tiers.isTooLong(key)
+      options.clusterSingleFlight && !options.skipL2Read && !options.skipL2Write && !this.tiers.refusalOf(key)
     )
   }
 

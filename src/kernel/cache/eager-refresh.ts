@@ -4,6 +4,7 @@ import type { Read } from './cache-options.js'
 import type { CacheStatistics } from './cache-statistics.js'
 import type { ClusterFlight } from './cluster-flight.js'
 import type { Flights } from './flights.js'
+import type { MemoryTier } from './memory-tier.js'
 import type { SingleLoads } from './misses.js'
 import type { Tiers } from './tiers.js'
 
@@ -20,6 +21,7 @@ export class EagerRefresh {
     private readonly tiers: Tiers,
     private readonly cluster: ClusterFlight,
     private readonly loads: SingleLoads,
+    private readonly memory: MemoryTier,
     private readonly statistics: CacheStatistics,
     private readonly clock: Clock,
   ) {}
@@ -29,7 +31,7 @@ export class EagerRefresh {
     entry.refreshAt = never
     this.#refresh(read, entry).catch(() => {
       // Reported by the load itself. Hits until the next attempt cost nothing.
-      entry.refreshAt = this.clock.now() + read.entry.failSafeThrottleMs
+      this.#lookAgain(read.key, entry, read.entry.failSafeThrottleMs)
     })
   }
 
@@ -38,13 +40,16 @@ export class EagerRefresh {
     if (await this.#someoneElseHas(read)) return
     const lock = this.cluster.applies(key, options) ? await this.cluster.lock(key, options) : undefined
     if (lock?.held === false) {
-      entry.refreshAt = this.clock.now() + lookAgainMs
+      this.#lookAgain(key, entry, lookAgainMs)
       return
     }
     let loaded = false
     try {
       if (lock?.loadedMeanwhile && (await this.#someoneElseHas(read))) return
-      if (this.flights.isUnderWay(key)) return
+      if (this.flights.isUnderWay(key)) {
+        this.#lookAgain(key, entry, lookAgainMs)
+        return
+      }
       this.statistics.eagerRefreshes++
       const plan = {
         fly: (flight: Parameters<SingleLoads['load']>[1]) => this.loads.load(read, flight, true),
@@ -52,11 +57,19 @@ export class EagerRefresh {
         joinableMs: options.hardTimeoutMs,
       }
       const passage = this.flights.board(key, 0, plan)
-      await passage.landing.finally(passage.leave)
+      // Nobody waits for it, so that a failure is told as one in the background.
+      passage.leave()
+      await passage.landing
       loaded = true
     } finally {
       if (lock?.held) lock.release(loaded)
     }
+  }
+
+  /** A look into L2 may have put a copy of the same value in the entry's place. */
+  #lookAgain(key: string, entry: CacheEntry, inMs: number): void {
+    const present = this.memory.get(key) ?? entry
+    present.refreshAt = this.clock.now() + inMs
   }
 
   /** Whether L2 holds a value young enough; it is in memory then. A long life in L2 is not cut to that in memory. */

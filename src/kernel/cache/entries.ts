@@ -2,7 +2,7 @@ import type { Stamp } from '../journal/applied-journal.js'
 import { dependencyOn } from '../journal/invalidation-rules.js'
 import { type CacheEntry, type Life, never } from './cache-entry.js'
 import type { CacheSurroundings, HybridCacheOptions } from './cache-options.js'
-import type { EntryOptions } from './entry-options.js'
+import { type AdaptiveOptions, type EntryOptions, lastingOf } from './entry-options.js'
 import type { Validators } from './load-context.js'
 import { Copied, deepFreeze, estimatedBytes, givenOf } from './mutation-safety.js'
 import type { SharedEntry } from './shared-tier.js'
@@ -12,7 +12,9 @@ export interface LoadedValue {
   readonly value: unknown
   readonly stamp: Stamp
   readonly names: readonly string[]
+  /** Those of the read, with what its load has decided. */
   readonly options: EntryOptions
+  readonly decided: AdaptiveOptions
   readonly validators: Validators
 }
 
@@ -29,7 +31,7 @@ export class Entries {
     this.cacheName = dependencyOn.cache(options.name)
   }
 
-  fromLoad(key: string, { value, stamp, names, options, validators }: LoadedValue): CacheEntry {
+  fromLoad(key: string, { value, stamp, names, options, decided, validators }: LoadedValue): CacheEntry {
     const { clusterClock } = this.around
     const loadedAt = clusterClock.now()
     const freshUntil = loadedAt + earlier(options.l2TtlMs, options.jitterMs)
@@ -41,20 +43,24 @@ export class Entries {
         : freshUntil,
       l1TtlMs: options.l1TtlMs,
     }
-    return this.#entry(key, value, stamp, names, life, options, validators)
+    return this.#entry(key, value, stamp, names, life, options, {
+      ...validators,
+      lasting: lastingOf(decided),
+    })
   }
 
   /** A copy keeps stamp, names and life of what it was copied from; only its time in memory is its own. */
   fromShared(key: string, found: SharedEntry, epoch: string, options: EntryOptions): CacheEntry {
-    const { value, position, names, loadedAt, freshUntil, usableUntil, l1TtlMs, etag, lastModified } = found
+    const { value, position, names, loadedAt, freshUntil, usableUntil, l1TtlMs, ...others } = found
     // The clock that lives are counted by may have been stepped since: no value outlives its time by that.
-    const latest = this.around.clusterClock.now() + options.l2TtlMs
+    const latest = this.around.clusterClock.now() + (freshUntil - loadedAt)
     const life = { loadedAt, freshUntil: Math.min(freshUntil, latest), usableUntil, l1TtlMs }
-    return this.#entry(key, value, { epoch, position }, names, life, options, { etag, lastModified })
+    const settled = others.lasting ? { ...options, ...others.lasting } : options
+    return this.#entry(key, value, { epoch, position }, names, life, settled, others)
   }
 
-  toShared({ kept, stamp, names, life, etag, lastModified }: CacheEntry): SharedEntry {
-    return { value: givenOf(kept), position: stamp.position, names, ...life, etag, lastModified }
+  toShared({ kept, stamp, names, life, etag, lastModified, lasting }: CacheEntry): SharedEntry {
+    return { value: givenOf(kept), position: stamp.position, names, ...life, etag, lastModified, lasting }
   }
 
   /** Everything that an entry depends on, by name. */
@@ -84,7 +90,7 @@ export class Entries {
     names: readonly string[],
     life: Life,
     options: EntryOptions,
-    { etag, lastModified }: Validators,
+    { etag, lastModified, lasting }: Pick<CacheEntry, 'etag' | 'lastModified' | 'lasting'>,
   ): CacheEntry {
     const { clock, clusterClock } = this.around
     const now = clock.now()
@@ -106,10 +112,12 @@ export class Entries {
       refreshAt:
         options.eagerRefreshThreshold > 0 ? now + options.eagerRefreshThreshold * (freshUntil - now) : never,
       retryAt: 0,
+      triedAt: 0,
       bytes: options.sizeBytes ?? (this.measured ? estimatedBytes(kept) : 0),
       etag,
       lastModified,
       life,
+      lasting,
     }
   }
 }

@@ -44,6 +44,38 @@ export interface EntryOptions {
   readonly sizeBytes?: number | undefined
 }
 
+/** What a load may decide about the value that it has loaded. */
+export type AdaptiveOptions = Partial<
+  Pick<
+    EntryOptions,
+    | 'l1TtlMs'
+    | 'l2TtlMs'
+    | 'jitterMs'
+    | 'failSafe'
+    | 'failSafeMaxDurationMs'
+    | 'eagerRefreshThreshold'
+    | 'skipL1Write'
+    | 'skipL2Write'
+    | 'sizeBytes'
+    | 'clone'
+  >
+>
+
+/**
+ * What a load has decided that a copy has to be told, as nobody loads it again: its times are in the life that each
+ * copy has anyway.
+ */
+export type LastingOptions = Pick<
+  AdaptiveOptions,
+  'jitterMs' | 'failSafe' | 'eagerRefreshThreshold' | 'skipL1Write' | 'sizeBytes' | 'clone'
+>
+
+/** @returns undefined if there is nothing to tell */
+export function lastingOf(decided: AdaptiveOptions): LastingOptions | undefined {
+  const { l1TtlMs, l2TtlMs, failSafeMaxDurationMs, skipL2Write, ...lasting } = decided
+  return Object.values(lasting).some((value) => value !== undefined) ? lasting : undefined
+}
+
 export const defaultEntryOptions: EntryOptions = {
   l1TtlMs: 300_000,
   l2TtlMs: 3_600_000,

@@ -21,7 +21,10 @@ export class FailSafe {
   whileThrottled(read: Read): Landing | undefined {
     if (!read.entry.failSafe) return undefined
     const entry = this.memory.get(read.key)
-    return entry && this.around.clock.now() < entry.retryAt ? this.#answer(read, 'throttled') : undefined
+    if (!entry || this.around.clock.now() >= entry.retryAt) return undefined
+    // Another value may have been set since, which a load need not be tried for: L2 has it.
+    const { invalidations } = this.around.applied
+    return invalidations.lastOf(entry.slots) <= entry.triedAt ? this.#answer(read, 'throttled') : undefined
   }
 
   afterFailure(read: Read, error: unknown): Landing | undefined {
@@ -43,7 +46,10 @@ export class FailSafe {
     if (!entry || now >= entry.usableUntil) return undefined
     const staleness = this.#stalenessOf(read, entry)
     if (!staleness) return undefined
-    if (cause !== 'throttled') entry.retryAt = now + options.failSafeThrottleMs
+    if (cause !== 'throttled') {
+      entry.retryAt = now + options.failSafeThrottleMs
+      entry.triedAt = this.around.applied.position
+    }
     this.statistics.staleServed++
     if (events.wants('staleServed')) events.emit('staleServed', { cache: this.cache, key, staleness, cause })
     return { entry, source: 'l1', staleness }

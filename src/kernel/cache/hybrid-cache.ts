@@ -1,10 +1,16 @@
 import type { Stamp } from '../journal/applied-journal.js'
-import type { Consistency } from '../journal/consistency.js'
 import { currentScope } from '../persistence/transaction-scope.js'
 import { BatchLoads, type LoadMissing } from './batch-loads.js'
 import { type CacheEntry, never } from './cache-entry.js'
 import { NotInTierError } from './cache-errors.js'
-import type { CacheSurroundings, HybridCacheOptions, Read, ReadOptions, SetOptions } from './cache-options.js'
+import {
+  type CacheSurroundings,
+  checkedLimits,
+  type HybridCacheOptions,
+  type Read,
+  type ReadOptions,
+  type SetOptions,
+} from './cache-options.js'
 import { CacheStatistics } from './cache-statistics.js'
 import { CacheWrites } from './cache-writes.js'
 import { ClusterFlight } from './cluster-flight.js'
@@ -23,6 +29,9 @@ import { Tiers } from './tiers.js'
 import { loadInTransaction, loadManyInTransaction } from './uncached-reads.js'
 
 const noOptions = {}
+
+/** What an answer has to know of who asks. */
+type Asking = Pick<ReadOptions<never>, 'consistency' | 'entry'>
 
 /**
  * A cache of two tiers, memory and Redis, whose every read makes one comparison: was anything that the value
@@ -50,7 +59,7 @@ export class HybridCache<Value = unknown, Key extends string = string> {
     options: HybridCacheOptions,
     private readonly around: CacheSurroundings,
   ) {
-    const { name } = options
+    const { name } = checkedLimits(options)
     const { statistics } = this
     const { applied, lease, clock, events } = around
     this.name = name
@@ -64,7 +73,7 @@ export class HybridCache<Value = unknown, Key extends string = string> {
     const cluster = new ClusterFlight(around, entries, tiers)
     this.#single = new SingleLoads(tiers, cluster, loader)
     this.#misses = new Misses(name, around, flights, tiers, failSafe, statistics)
-    this.#eager = new EagerRefresh(flights, tiers, cluster, this.#single, statistics, clock)
+    this.#eager = new EagerRefresh(flights, tiers, cluster, this.#single, memory, statistics, clock)
     this.#writes = new CacheWrites(options, around, entries, tiers, loader)
     this.#memory = memory
     this.#entries = entries
@@ -107,11 +116,11 @@ export class HybridCache<Value = unknown, Key extends string = string> {
     const hit = this.#freshInMemory(key, options.entry)
     if (hit === undefined) {
       const landing = await this.#misses.fetch(this.#read(key, factory, options), this.#single)
-      return this.#answer(key, landing, consistency) as Result
+      return this.#answer(key, landing, options) as Result
     }
     if (hit.refreshAt !== never && hit.refreshAt <= this.around.clock.now())
       this.#eager.begin(this.#read(key, factory, options), hit)
-    return this.#answerHit(key, hit, consistency) as Result
+    return this.#answerHit(key, hit, options) as Result
   }
 
   /**
@@ -120,19 +129,16 @@ export class HybridCache<Value = unknown, Key extends string = string> {
    * @returns undefined if there is no fresh value
    * @throws what Postgres throws when this node has to find out what it has missed
    */
-  async get(
-    key: Key,
-    options: Pick<ReadOptions<Value>, 'consistency' | 'entry'> = noOptions,
-  ): Promise<Value | undefined> {
+  async get(key: Key, options: Asking = noOptions): Promise<Value | undefined> {
     if (currentScope()) return undefined
     const { consistency, entry } = options
     await consistency?.satisfy()
     const { lease } = this.around
     if (!lease.holds()) await this.around.renewLease()
     const hit = this.#freshInMemory(key, entry)
-    if (hit) return this.#answerHit(key, hit, consistency) as Value
+    if (hit) return this.#answerHit(key, hit, options) as Value
     const copy = lease.holds() ? await this.#tiers.copyFromShared(key, this.#settled(entry)) : undefined
-    return copy && (this.#answer(key, { entry: copy, source: 'l2' }, consistency) as Value)
+    return copy && (this.#answer(key, { entry: copy, source: 'l2' }, options) as Value)
   }
 
   /**
@@ -141,7 +147,7 @@ export class HybridCache<Value = unknown, Key extends string = string> {
    */
   peek(key: Key): Value | undefined {
     const hit = currentScope() ? undefined : this.#freshInMemory(key)
-    return hit && (this.#answerHit(key, hit, undefined) as Value)
+    return hit && (this.#answerHit(key, hit, noOptions) as Value)
   }
 
   /**
@@ -165,11 +171,11 @@ export class HybridCache<Value = unknown, Key extends string = string> {
     const answers = await Promise.all(
       wanted.map(async (key) => {
         const hit = this.#freshInMemory(key, options.entry)
-        if (hit) return this.#answerHit(key, hit, consistency)
+        if (hit) return this.#answerHit(key, hit, options)
         const alone: Factory<Value, Result> = async ({ signal }) =>
           (await loadMissing([key], signal)).get(key) as Result
         const landing = await this.#misses.fetch(this.#read(key, alone, options), batch)
-        return this.#answer(key, landing, consistency)
+        return this.#answer(key, landing, options)
       }),
     )
     const found = wanted.map((key, index) => [key, answers[index] as Result] as const)
@@ -247,25 +253,26 @@ export class HybridCache<Value = unknown, Key extends string = string> {
     return chosen ? checkedEntryOptions({ ...this.#defaults, ...chosen }) : this.#defaults
   }
 
-  #answerHit(key: Key, entry: CacheEntry, consistency: Consistency | undefined): unknown {
+  #answerHit(key: Key, entry: CacheEntry, { consistency, entry: chosen }: Asking): unknown {
     this.statistics.l1Hits++
     const { events } = this.around
     if (events.wants('hit')) events.emit('hit', { cache: this.name, key, tier: 'l1' })
     consistency?.answered('l1', entry.obtainedAt)
     outerLoad()?.add(this.#entries.namesOf(key, entry))
-    return givenOf(entry.kept)
+    return givenOf(entry.kept, chosen?.clone)
   }
 
-  #answer(key: Key, landing: Landing, consistency: Consistency | undefined): unknown {
+  #answer(key: Key, landing: Landing, options: Asking): unknown {
+    const { consistency, entry: chosen } = options
     const { entry, source, staleness } = landing
-    if (source === 'l1' && !staleness) return this.#answerHit(key, entry, consistency)
+    if (source === 'l1' && !staleness) return this.#answerHit(key, entry, options)
     this.#count(key, landing)
     const ageMs = this.around.clock.now() - entry.freshUntil
     consistency?.answered(source, entry.obtainedAt, staleness && { staleness, overdueMs: Math.max(0, ageMs) })
     const outer = outerLoad()
     outer?.add(this.#entries.namesOf(key, entry))
     if (outer && staleness) outer.staleness = staleness
-    return givenOf(entry.kept)
+    return givenOf(entry.kept, chosen?.clone)
   }
 
   #count(key: Key, { source, staleness }: Landing): void {
@@ -289,12 +296,12 @@ export class HybridCache<Value = unknown, Key extends string = string> {
         signal: new AbortController().signal,
         awaited: true,
       })
-      return this.#answer(key as Key, { entry, source: 'bypass', staleness }, options.consistency)
+      return this.#answer(key as Key, { entry, source: 'bypass', staleness }, options)
     }
     const { lease } = this.around
     const entry =
       tier === 'l1' ? this.#tiers.inMemory(key, entryOptions) : await this.#tiers.inShared(key, entryOptions)
     if (!entry || !tier || !lease.holds()) throw new NotInTierError(tier ?? '')
-    return this.#answer(key as Key, { entry, source: tier }, options.consistency)
+    return this.#answer(key as Key, { entry, source: tier }, options)
   }
 }

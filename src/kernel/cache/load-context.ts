@@ -1,25 +1,7 @@
-import { dependencyOn } from '../journal/invalidation-rules.js'
 import type { CacheEntry } from './cache-entry.js'
-import { checkedEntryOptions, type EntryOptions } from './entry-options.js'
+import { type AdaptiveOptions, checkedEntryOptions, type EntryOptions } from './entry-options.js'
 import type { LoadScope } from './load-scope.js'
 import { givenOf } from './mutation-safety.js'
-
-/** What a load may decide about the value that it has loaded. */
-export type AdaptiveOptions = Partial<
-  Pick<
-    EntryOptions,
-    | 'l1TtlMs'
-    | 'l2TtlMs'
-    | 'jitterMs'
-    | 'failSafe'
-    | 'failSafeMaxDurationMs'
-    | 'eagerRefreshThreshold'
-    | 'skipL1Write'
-    | 'skipL2Write'
-    | 'sizeBytes'
-    | 'clone'
-  >
->
 
 /** What an origin says of a version of a value, so that it can be asked whether there is a newer one. */
 export interface Validators {
@@ -63,6 +45,9 @@ export type Factory<Value = unknown, Result extends Value = Value> = (
 /** The context of one load, and what the factory has decided through it. */
 export class RunningLoad implements LoadContext {
   readonly previous: (Validators & { readonly value: unknown }) | undefined
+  readonly tags = new Set<string>()
+  /** What the factory has decided, and the options of the read with that. */
+  decided: AdaptiveOptions = {}
   adapted: EntryOptions
   given: Validators = {}
   stored = true
@@ -89,11 +74,12 @@ export class RunningLoad implements LoadContext {
   }
 
   tag(...tags: string[]): void {
-    this.scope.add(tags.map(dependencyOn.tag))
+    for (const tag of tags) this.tags.add(tag)
   }
 
   adapt(options: AdaptiveOptions): void {
     this.adapted = checkedEntryOptions({ ...this.adapted, ...options })
+    this.decided = { ...this.decided, ...options }
   }
 
   doNotStore(): void {

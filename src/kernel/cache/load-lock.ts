@@ -39,10 +39,10 @@ redis.call('SET', KEYS[1], position .. ':', 'PX', ARGV[2])
 return 1`
 
 /**
- * Milliseconds for which a lock says that its load has ended: longer than anybody takes from a miss in L2 to asking
- * for the lock.
+ * Milliseconds for which a lock says that its load has ended: longer than even a busy node takes from a miss in L2 to
+ * asking for the lock.
  */
-const loadedForMs = 250
+const loadedForMs = 5_000
 
 export const lockOfNobody: LoadLock = { held: true, loadedMeanwhile: false, release: () => {} }
 

@@ -8,6 +8,7 @@ import type { EntryOptions } from './entry-options.js'
 import { RunningLoad } from './load-context.js'
 import { LoadScope, runLoad } from './load-scope.js'
 import type { MemoryTier } from './memory-tier.js'
+import { givenOf } from './mutation-safety.js'
 
 /** How many tags one entry may declare: each costs a comparison at every read. */
 export const maximumTags = 64
@@ -48,14 +49,19 @@ export class Loader {
     await faults.at('before-load')
     const scope = new LoadScope()
     const load = new RunningLoad(key, waiters.signal, read.entry, scope, this.#previous(key))
-    const value = await this.#timed([key], waiters, eager, () => runLoad(scope, () => factory(load)))
+    const value = await this.#timed([key], waiters, eager, async () => {
+      const loaded = await runLoad(scope, () => factory(load))
+      this.#addTags(key, scope, [...(options.tags ?? []), ...load.tags, ...(options.tagsOf?.(loaded) ?? [])])
+      return loaded
+    })
     await faults.at('after-load-read')
-    addTags(this.cache.name, key, scope, options.tags, options.tagsOf?.(value))
     const entry = this.entries.fromLoad(key, {
-      value: load.renewed ? load.previous?.value : value,
+      // Not what the factory was shown, which it may have changed.
+      value: load.renewed ? givenOf(load.renewed.kept) : value,
       stamp,
       names: [...scope.names],
       options: load.adapted,
+      decided: load.decided,
       validators: load.given,
     })
     return {
@@ -92,12 +98,13 @@ export class Loader {
       const value: unknown = values.get(key as Key)
       const own = new LoadScope()
       own.add(scope.names)
-      addTags(this.cache.name, key, own, options.tags, options.tagsOf?.(value))
+      this.#addTags(key, own, [...(options.tags ?? []), ...(options.tagsOf?.(value) ?? [])])
       const entry = this.entries.fromLoad(key, {
         value,
         stamp,
         names: [...own.names],
         options: entryOptions,
+        decided: {},
         validators: {},
       })
       return {
@@ -112,6 +119,12 @@ export class Loader {
   /** Without an event that creates, nothing would tell that an absent thing now exists. */
   mayKeep(value: unknown): boolean {
     return this.cache.cacheAbsent || (value !== null && value !== undefined)
+  }
+
+  /** @throws RangeError if there are too many */
+  #addTags(key: string, scope: LoadScope, tags: readonly string[]): void {
+    assertFewTags(this.cache.name, key, tags)
+    scope.add(tags.map(dependencyOn.tag))
   }
 
   #isKeepable(key: string, { keepable }: CacheEntry): boolean {
@@ -154,19 +167,6 @@ export class Loader {
       throw error
     }
   }
-}
-
-/** @throws RangeError if there are too many */
-function addTags(
-  cache: string,
-  key: string,
-  scope: LoadScope,
-  given: readonly string[] = [],
-  following: readonly string[] = [],
-): void {
-  const tags = [...given, ...following]
-  assertFewTags(cache, key, tags)
-  scope.add(tags.map(dependencyOn.tag))
 }
 
 /** @throws RangeError if there are too many */

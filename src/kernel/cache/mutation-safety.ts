@@ -1,3 +1,4 @@
+import { types } from 'node:util'
 import { StructuredSerializer } from './structured-serializer.js'
 
 /**
@@ -26,14 +27,10 @@ function freeze(value: unknown, seen: Set<object>): boolean {
   return frozen
 }
 
+/** By what it is rather than by `instanceof`, which knows nothing of objects from another context of V8. */
 function isChangeableWhenFrozen(value: object): boolean {
-  return (
-    value instanceof Date ||
-    value instanceof Map ||
-    value instanceof Set ||
-    value instanceof ArrayBuffer ||
-    ArrayBuffer.isView(value)
-  )
+  const { isAnyArrayBuffer, isArrayBufferView, isDate, isMap, isSet } = types
+  return isDate(value) || isMap(value) || isSet(value) || isAnyArrayBuffer(value) || isArrayBufferView(value)
 }
 
 const serializer = new StructuredSerializer()
@@ -56,9 +53,20 @@ export class Copied {
   }
 }
 
-/** What a caller is given of what an entry keeps: all the same frozen value, or each a copy. */
-export function givenOf(kept: unknown): unknown {
-  return kept instanceof Copied ? kept.copy() : kept
+/**
+ * What a caller is given of what an entry keeps: all the same frozen value, or each a copy.
+ *
+ * @param clone whether this caller wants a copy even of what all may share
+ */
+export function givenOf(kept: unknown, clone = false): unknown {
+  if (kept instanceof Copied) return kept.copy()
+  if (!clone) return kept
+  try {
+    return new Copied(kept).copy()
+  } catch {
+    // An instance of a class, say. It is frozen: whoever tries to change it finds out.
+    return kept
+  }
 }
 
 /** Bytes that a value takes in memory, within a factor of two: enough to bound a cache by. */
@@ -75,10 +83,10 @@ function estimate(value: unknown, seen: Set<object>): number {
   if (typeof value !== 'object' || value === null) return 8
   if (seen.has(value)) return 8
   seen.add(value)
-  if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) return bytesOfObject + value.byteLength
+  if (types.isArrayBufferView(value) || types.isAnyArrayBuffer(value)) return bytesOfObject + value.byteLength
   let bytes = bytesOfObject
-  if (value instanceof Map || value instanceof Set) {
-    for (const part of value instanceof Map ? [...value].flat() : value)
+  if (types.isMap(value) || types.isSet(value)) {
+    for (const part of types.isMap(value) ? [...value].flat() : value)
       bytes += bytesOfProperty + estimate(part, seen)
   }
   for (const part of Object.values(value)) bytes += bytesOfProperty + estimate(part, seen)

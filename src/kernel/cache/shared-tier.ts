@@ -1,3 +1,5 @@
+import type { LastingOptions } from './entry-options.js'
+
 /** What L2 keeps of an entry. Times are in ms of the cluster's clock (`journal/cluster-clock.ts`). */
 export interface SharedEntry {
   readonly value: unknown
@@ -15,6 +17,7 @@ export interface SharedEntry {
   /** What the origin said of this version of the value, for conditional refreshes. */
   readonly etag?: string | undefined
   readonly lastModified?: string | undefined
+  readonly lasting?: LastingOptions | undefined
 }
 
 /** Names one entry in L2. Entries of another epoch or another declaration of the cache are other entries. */

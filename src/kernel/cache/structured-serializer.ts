@@ -1,4 +1,5 @@
-import { deserialize, serialize } from 'node:v8'
+import { types } from 'node:util'
+import { DefaultDeserializer, serialize } from 'node:v8'
 import type { Serializer } from './serializer.js'
 
 /** The first byte of a payload says which of the two it is. */
@@ -26,9 +27,33 @@ export class StructuredSerializer implements Serializer {
   deserialize(bytes: Uint8Array): unknown {
     const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
     if (buffer[0] === json) return JSON.parse(buffer.toString('utf8', 1))
-    if (buffer[0] === structured) return deserialize(buffer.subarray(1))
+    if (buffer[0] === structured) return new OwnedBytes(buffer.subarray(1)).read()
     throw new TypeError(`${buffer[0]} is no encoding of this serializer`)
   }
+}
+
+/**
+ * V8's own deserializer makes binary parts of the very bytes that it reads, so that whoever changed such a part would
+ * change what the next reader is given.
+ */
+class OwnedBytes extends DefaultDeserializer {
+  read(): unknown {
+    this.readHeader()
+    return this.readValue()
+  }
+
+  _readHostObject(): ArrayBufferView {
+    const view = (DefaultDeserializer.prototype as HostObjects)._readHostObject.call(this)
+    if (Buffer.isBuffer(view)) return Buffer.from(view)
+    const { buffer, byteOffset, byteLength } = view
+    const View = view.constructor as new (owned: ArrayBufferLike) => ArrayBufferView
+    return new View(buffer.slice(byteOffset, byteOffset + byteLength))
+  }
+}
+
+/** A documented hook of the deserializer's that its types leave out. */
+interface HostObjects extends DefaultDeserializer {
+  _readHostObject(): ArrayBufferView
 }
 
 /** Looks at every part of a value, once. */
@@ -61,15 +86,14 @@ class Walk {
     if (this.#seen.has(value)) return false
     this.#seen.add(value)
     if (Array.isArray(value)) return this.#isJsonArray(value, path)
-    if (isBinary(value) || value instanceof Date) return false
-    if (value instanceof Map || value instanceof Set) {
+    if (isBinary(value) || types.isDate(value)) return false
+    if (types.isMap(value) || types.isSet(value)) {
       let index = 0
-      for (const part of value instanceof Map ? [...value].flat() : value)
+      for (const part of types.isMap(value) ? [...value].flat() : value)
         this.isJson(part, `${path}<${index++}>`)
       return false
     }
-    const prototype: unknown = Object.getPrototypeOf(value)
-    if (prototype !== Object.prototype && prototype !== null) {
+    if (!isPlain(value)) {
       throw new TypeError(`${path}: an instance of a class cannot be brought back`)
     }
     if (Object.getOwnPropertySymbols(value).length > 0) {
@@ -96,5 +120,11 @@ class Walk {
 }
 
 function isBinary(value: object): boolean {
-  return ArrayBuffer.isView(value) || value instanceof ArrayBuffer
+  return types.isArrayBufferView(value) || types.isAnyArrayBuffer(value)
+}
+
+/** Whether it is an object literal, of whatever context of V8: each has an `Object.prototype` of its own. */
+function isPlain(value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return prototype === null || Object.getPrototypeOf(prototype) === null
 }

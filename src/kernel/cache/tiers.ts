@@ -31,8 +31,11 @@ export class Tiers {
     return { epoch: this.around.applied.epoch, cache: this.#sharedName, key }
   }
 
-  isTooLong(key: string): boolean {
-    return key.length > this.cache.maxKeyLength
+  /** Why nothing is kept under a key; undefined if it may be. */
+  refusalOf(key: string): 'key-too-long' | 'key-not-text' | undefined {
+    if (key.length > this.cache.maxKeyLength) return 'key-too-long'
+    // Postgres cannot carry it, so that nobody could remove it; and in UTF-8 two of them may be the same.
+    return key.isWellFormed() && !key.includes('\0') ? undefined : 'key-not-text'
   }
 
   /** What memory holds of a key, if it is fresh. */
@@ -46,7 +49,7 @@ export class Tiers {
    * that comes later is kept all the same, if it is still fresh then.
    */
   async copyFromShared(key: string, options: EntryOptions): Promise<CacheEntry | undefined> {
-    if (options.skipL2Read || this.isTooLong(key)) return undefined
+    if (options.skipL2Read || this.refusalOf(key)) return undefined
     return this.#inTime(this.#fetchCopy(key, options), options, this.#canFallBack(key, options))
   }
 
@@ -96,7 +99,8 @@ export class Tiers {
     from: 'load' | 'set',
   ): { key: SharedKey; entry: SharedEntry; ttlMs: number } | undefined {
     const { applied, clusterClock } = this.around
-    if (this.isTooLong(key)) return this.#notStored(key, 'l1', 'key-too-long')
+    const refusal = this.refusalOf(key)
+    if (refusal) return this.#notStored(key, 'l1', refusal)
     // A value made of very many others is loaded each time rather than compared for as long as it lives.
     if (entry.names.length > maximumNames) return this.#notStored(key, 'l1', 'too-many-names')
     if (!applied.isFresh(entry.stamp, entry.slots)) {
@@ -104,7 +108,8 @@ export class Tiers {
       this.fenced(key, from)
       return undefined
     }
-    if (!options.skipL1Write && !this.memory.keep(key, entry)) this.#notStored(key, 'l1', 'too-large')
+    if (options.skipL1Write) this.#dropStale(key)
+    else if (!this.memory.keep(key, entry)) this.#notStored(key, 'l1', 'too-large')
     if (options.skipL2Write) return undefined
     const ttlMs = Math.max(1, entry.life.usableUntil - clusterClock.now())
     return {
@@ -112,6 +117,12 @@ export class Tiers {
       entry: this.entries.toShared(entry),
       ttlMs,
     }
+  }
+
+  /** A copy kept for fail-safe has been overtaken by a value that is not to be in memory. */
+  #dropStale(key: string): void {
+    const present = this.memory.get(key)
+    if (present && !this.isServable(present)) this.memory.delete(key)
   }
 
   fenced(key: string, from: 'l2' | 'load' | 'set'): void {
@@ -150,11 +161,11 @@ export class Tiers {
     if (!this.around.applied.isFresh(entry.stamp, entry.slots)) this.fenced(key, 'l2')
     if (!this.isServable(entry)) {
       // Should the load that follows fail, this is what there is to fall back on.
-      if (options.failSafe) this.memory.keep(key, entry)
+      if (entry.lasting?.failSafe ?? options.failSafe) this.memory.keep(key, entry)
       return undefined
     }
     await this.around.faults.at('before-l2-copy')
-    if (!options.skipL1Write) this.memory.keep(key, entry)
+    if (!(entry.lasting?.skipL1Write ?? options.skipL1Write)) this.memory.keep(key, entry)
     return entry
   }
 

@@ -26,6 +26,16 @@ const metaSchema = z.strictObject({
   names: z.array(z.string()).optional(),
   etag: z.string().optional(),
   lastModified: z.string().optional(),
+  lasting: z
+    .strictObject({
+      jitterMs: z.number().exactOptional(),
+      failSafe: z.boolean().exactOptional(),
+      eagerRefreshThreshold: z.number().exactOptional(),
+      skipL1Write: z.boolean().exactOptional(),
+      sizeBytes: z.number().exactOptional(),
+      clone: z.boolean().exactOptional(),
+    })
+    .optional(),
 })
 
 export interface WireFormatOptions {
@@ -112,9 +122,9 @@ export class WireFormat {
         (index) => bytes.readDoubleLE(headerStart + index * 8),
       )
       const text = bytes.toString('utf8', metaStart, payloadStart)
-      const { names = [], etag, lastModified } = text === '' ? {} : metaSchema.parse(JSON.parse(text))
+      const { names = [], ...others } = text === '' ? {} : metaSchema.parse(JSON.parse(text))
       const value = this.options.serializer.deserialize(payload)
-      return { value, position, names, loadedAt, freshUntil, usableUntil, l1TtlMs, etag, lastModified }
+      return { value, position, names, loadedAt, freshUntil, usableUntil, l1TtlMs, ...others }
     } catch {
       return undefined
     }
@@ -142,7 +152,7 @@ export class WireFormat {
 
 const blockLength = 128
 
-function metaOf({ names, etag, lastModified }: SharedEntry): string {
-  if (names.length === 0 && etag === undefined && lastModified === undefined) return ''
-  return JSON.stringify({ ...(names.length > 0 && { names }), etag, lastModified })
+function metaOf({ names, etag, lastModified, lasting }: SharedEntry): string {
+  if (names.length === 0 && etag === undefined && lastModified === undefined && !lasting) return ''
+  return JSON.stringify({ ...(names.length > 0 && { names }), etag, lastModified, lasting })
 }

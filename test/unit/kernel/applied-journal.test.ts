@@ -277,10 +277,10 @@ describe('what has become of a value', () => {
     expect(standing(0, shopA, anyShop, dependencyOn.tag('t'))).toBe('removed')
   })
 
-  test('a set by another node ends the time of what is here', () => {
+  test('a set by another node supersedes what is here', () => {
     const { applied, standing } = journal()
-    applied.apply([invalidated(1, { cache, keys: ['a'], mode: 'expire', setId: 'one set' })])
-    expect(standing(0, shopA)).toBe('expired')
+    applied.apply([invalidated(1, { cache, keys: ['a'], mode: 'supersede', setId: 'one set' })])
+    expect(standing(0, shopA)).toBe('invalidated')
     expect(standing(0, shopB)).toBe('fresh')
   })
 
@@ -321,7 +321,7 @@ describe('who listens to messages', () => {
     const { applied } = journal()
     const slots = [applied.invalidations.slotOf(shopA)]
     const own = (position: number) =>
-      invalidated(position, { cache: 'ShopQuery', keys: ['a'], mode: 'expire', setId: 'own' })
+      invalidated(position, { cache: 'ShopQuery', keys: ['a'], mode: 'supersede', setId: 'own' })
     const judged: boolean[] = []
     applied.onMessage(({ type }) => {
       if (type === CacheInvalidated.eventName) judged.push(applied.isFresh({ epoch, position: 0 }, slots))
