@@ -4,12 +4,12 @@ import type { CacheSettings } from '../../../src/kernel/cache/caches.js'
 import type { HybridCache } from '../../../src/kernel/cache/hybrid-cache.js'
 import { Consistency } from '../../../src/kernel/journal/consistency.js'
 import type { Node } from '../../../src/node.js'
-import { startTroubledCluster, type TroubledCluster } from '../../multi-node/troubled-cluster.js'
 import { ThingChanged } from '../../support/cache-cluster.js'
 import { ask, newCacheInStep, untilInL2 } from '../../support/cache-reads.js'
 import { FailingLoads } from '../../support/counted-loads.js'
 import { Gate } from '../../support/gate.js'
 import { rareChecks } from '../../support/test-node.js'
+import { startTroubledCluster, type TroubledCluster } from '../../support/troubled-cluster.js'
 import { until } from '../../support/until.js'
 
 const neverLoads = new FailingLoads().load
