@@ -9,7 +9,7 @@ import { dependencyOn, type InvalidationRules } from '../journal/invalidation-ru
 export class CacheInvalidated extends domainEvent(
   'cache.invalidated',
   z.object({
-    /** Absent: all caches. */
+    /** The cache of the keys, or the one to be emptied. Absent, and without tags: all caches. */
     cache: z.string().optional(),
     keys: z.array(z.string()).optional(),
     tags: z.array(z.string()).optional(),
@@ -26,13 +26,10 @@ export class CacheInvalidated extends domainEvent(
 
 export function declareCacheInvalidated(rules: InvalidationRules): void {
   rules.add(CacheInvalidated, ({ cache, keys = [], tags = [], all, mode: kind = 'remove' }) => {
-    if (cache === undefined) return { kind, names: 'all' }
-    const names = [
-      ...keys.map((key) => dependencyOn.key(cache, key)),
-      ...tags.map(dependencyOn.tag),
-      ...(all ? [dependencyOn.cache(cache)] : []),
-    ]
-    return { kind, names }
+    const ofTags = tags.map(dependencyOn.tag)
+    if (cache === undefined) return { kind, names: tags.length > 0 ? ofTags : 'all' }
+    const ofKeys = keys.map((key) => dependencyOn.key(cache, key))
+    return { kind, names: [...ofKeys, ...ofTags, ...(all ? [dependencyOn.cache(cache)] : [])] }
   })
 }
 

@@ -105,9 +105,23 @@ export class Caches {
     return cache as unknown as HybridCache<Value, Key>
   }
 
+  /** Removes, from every cache, what carries any of the tags. */
+  removeByTag(...tags: string[]): Promise<void> {
+    return this.#byTag(tags, 'remove')
+  }
+
+  /** Expires, in every cache, what carries any of the tags: it may still serve fail-safe. */
+  expireByTag(...tags: string[]): Promise<void> {
+    return this.#byTag(tags, 'expire')
+  }
+
   /** Removes everything from every cache; with `keepFailSafe`, expires it. */
   clear({ keepFailSafe = false }: { readonly keepFailSafe?: boolean } = {}): Promise<void> {
     return this.around.outbox.write([new CacheInvalidated({ mode: keepFailSafe ? 'expire' : 'remove' })])
+  }
+
+  async #byTag(tags: readonly string[], mode: 'remove' | 'expire'): Promise<void> {
+    if (tags.length > 0) await this.around.outbox.write([new CacheInvalidated({ tags: [...tags], mode })])
   }
 }
 

@@ -54,15 +54,20 @@ overEveryTopology('tags and clear', (cluster, { tiers, nodeCount }) => {
     expect(await left(caches)).toEqual(['ae'])
   })
 
-  test('a tag is removed from every cache, whichever is asked', async () => {
-    const caches = await newCacheInStep<string>(cluster())
-    const others = await newCacheInStep<string>(cluster())
-    await fill(caches)
-    await fill(others)
-    await caches[0].removeByTag('t1')
-    await cluster().inStep()
-    expect(await left(others)).toEqual(['bde'])
-  })
+  test.each(['a third cache', 'all of them'])(
+    'a tag is removed from every cache, asked through %s',
+    async (through) => {
+      const caches = await newCacheInStep<string>(cluster())
+      const others = await newCacheInStep<string>(cluster())
+      await fill(caches)
+      await fill(others)
+      const [third] = cluster().newCache()
+      const asked = through === 'all of them' ? node(0).parts.caches : third!
+      await asked.removeByTag('t1')
+      await cluster().inStep()
+      for (const some of [caches, others]) expect(await left(some)).toEqual(['bde'])
+    },
+  )
 
   test('what was created after a removal stays', async () => {
     const caches = await newCacheInStep<string>(cluster())
@@ -70,7 +75,7 @@ overEveryTopology('tags and clear', (cluster, { tiers, nodeCount }) => {
     for (let round = 0; round < 3; round++) {
       await caches[0].removeByTag('t1', 't2', 't3')
       await cluster().inStep()
-      expect(await left(caches)).toEqual(['e'])
+      expect(await left(caches)).toEqual(['de'])
       await fill(caches)
       expect(await left(caches)).toEqual(['abcde'])
       await cluster().inStep()
@@ -152,6 +157,10 @@ overEveryTopology('tags and clear', (cluster, { tiers, nodeCount }) => {
       const answer = await ask<string>(node(index), cache, 'a', load)
       expect(answer).toEqual({ value: 'old', staleness: 'expired' })
     }
+    await node(0).parts.caches.expireByTag('t2')
+    await cluster().inStep()
+    expect(await left(caches)).toEqual(['de'])
+    expect(await ask<string>(node(0), caches[0], 'b', load)).toEqual({ value: 'old', staleness: 'expired' })
     await caches[0].removeByTag('t1')
     await cluster().inStep()
     for (const cache of caches) {

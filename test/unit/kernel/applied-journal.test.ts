@@ -262,7 +262,8 @@ describe('what has become of a value', () => {
       return [standing(0, anyShop), standing(0, anyDepot, dependencyOn.tag('t')), standing(0, anyDepot)]
     }
     expect(clear({ cache, all: true })).toEqual([expected, 'fresh', 'fresh'])
-    expect(clear({ cache, tags: ['t'] })).toEqual(['fresh', expected, 'fresh'])
+    for (const named of [{ cache }, {}])
+      expect(clear({ ...named, tags: ['t'] })).toEqual(['fresh', expected, 'fresh'])
     expect(clear({})).toEqual([expected, expected, expected])
   })
 
