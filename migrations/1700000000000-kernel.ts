@@ -65,12 +65,15 @@ export class Kernel1700000000000 implements MigrationInterface {
     await queryRunner.query(`insert into aftercommit_kernel.journal_head default values`)
 
     // Fails on a standby (pg_current_wal_lsn), which must never answer a check. The object ids differ in every copy
-    // of the database, by template or by dump: a staging copy on the same server must not share keys and tokens.
+    // of the database, by template or by dump: a staging copy on the same server must not share keys and tokens. Only
+    // the server's start tells a disk that was set back from the one that it was, if every node has been restarted,
+    // too: no node is left that remembers (docs/adr/0009-a-restart-of-postgres-is-an-epoch.md).
     await queryRunner.query(`
       create function aftercommit_kernel.current_epoch() returns text language sql stable as $$
         select left(encode(sha256(convert_to(concat_ws(':',
             (select system_identifier from pg_control_system()),
             left(pg_walfile_name(pg_current_wal_lsn()), 8),
+            extract(epoch from pg_postmaster_start_time()),
             (select namespace from aftercommit_kernel.installation),
             (select oid from pg_database where datname = current_database()),
             'aftercommit_kernel.journal_head'::regclass::oid,

@@ -64,7 +64,7 @@ export class CommandBus implements Bus<'command'> {
       try {
         return await this.unitOfWork.run(work, attempt > optimisticAttempts)
       } catch (error) {
-        consistency?.sawDatabase()
+        consistency?.wrote()
         // In another's transaction a conflict has doomed the whole of it; only the outermost may try again.
         if (nested || attempt === attempts || !isTransientConflict(error)) throw error
         await this.clock.sleep(firstPauseMs * 2 ** attempt * Math.random())
@@ -73,13 +73,13 @@ export class CommandBus implements Bus<'command'> {
   }
 
   async #afterCommit(hasEvents: boolean, consistency: Consistency | undefined): Promise<void> {
-    if (!hasEvents) return consistency?.sawDatabase()
+    if (!hasEvents) return consistency?.wrote()
     await this.faults.at('after-commit')
     const dispatched = this.dispatcher.dispatch().then(
-      (token) => consistency?.observed(token),
+      (token) => consistency?.wrote(token),
       (error: unknown) => {
         // Committed all the same: the next check of any node gives it a position.
-        consistency?.sawDatabase()
+        consistency?.wrote()
         this.logger.warn({ err: error }, 'the dispatch after a commit failed')
       },
     )
@@ -89,7 +89,7 @@ export class CommandBus implements Bus<'command'> {
       this.clock.sleep(waitForPositionMs, tooLate.signal).then(() => false),
     ])
     tooLate.abort()
-    if (!answered) consistency?.sawDatabase()
+    if (!answered) consistency?.wrote()
   }
 
   #handlerOf<Command extends object & Returning<unknown, 'command'>>(

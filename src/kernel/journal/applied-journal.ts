@@ -148,11 +148,12 @@ export class AppliedJournal {
 
   /**
    * Makes everything loaded so far stale and continues at the head: the answer to messages that can no longer
-   * be had. Flights that began before carry an older stamp, so their values are not served either.
+   * be had. Flights that began before carry an older stamp, so their values are not served either. Removals may have
+   * been among them, so nothing is left for fail-safe.
    */
   flushTo(head: JournalHead, reason: string): void {
     this.statistics.flushes++
-    this.invalidations.raiseFloor(head.head)
+    this.invalidations.raiseRemovalFloor(head.head)
     this.#unverified = anchor(head.head, head.headId)
     this.#position = head.head
     this.#numberingId = head.headId
@@ -199,7 +200,8 @@ export class AppliedJournal {
     const effect = this.rules.effectOf(message)
     const { position, numberingId } = message
     if ('flush' in effect) {
-      this.invalidations.raiseFloor(position)
+      if (effect.flush === 'remove') this.invalidations.raiseRemovalFloor(position)
+      else this.invalidations.raiseFloor(position)
       this.#flushed(position, effect.reason)
     } else {
       for (const invalidating of effect.invalidate) this.#invalidate(invalidating, message)

@@ -70,14 +70,21 @@ export class Consistency {
     this.observed(this.applied.tokenOf(obtainedAt))
   }
 
-  /** The request saw, or made, a state that this token stands for. */
+  /** The request saw a state that this token stands for. */
   observed(token: ConsistencyToken): void {
     this.#answer = strongest(this.#answer, token)
   }
 
-  /** The request saw the database itself, including what may have no position yet. */
-  sawDatabase(): void {
-    this.observed({ epoch: this.applied.epoch, position: 'pending' })
+  /**
+   * The request wrote, or saw the database itself, which may show what has no position yet. Its own later reads see
+   * no older state, either.
+   *
+   * @param token the position of the write; pending unless it is known
+   */
+  wrote(token: ConsistencyToken = { epoch: this.applied.epoch, position: 'pending' }): void {
+    this.observed(token)
+    this.#required = strongest(this.#required, token)
+    this.#satisfied = undefined
   }
 
   /** Undefined if the request has read and written nothing, and sent no token. */

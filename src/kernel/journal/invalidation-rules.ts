@@ -42,10 +42,13 @@ export interface Invalidating {
   readonly names: readonly string[] | 'all'
 }
 
-/** What to do with one message: what to invalidate, or a flush for something that nobody here understands; and why. */
+/**
+ * What to do with one message: what to invalidate, or a flush for something that nobody here understands; and why.
+ * What may have been a removal flushes as one.
+ */
 export type Effect =
   | { readonly invalidate: readonly Invalidating[]; readonly reason?: string }
-  | { readonly flush: true; readonly reason: string }
+  | { readonly flush: 'supersede' | 'remove'; readonly reason: string }
 
 type Mapper = (payload: never) => Invalidating
 
@@ -100,22 +103,21 @@ export class InvalidationRules {
       payload = rule.event.schema.safeParse(message.payload)
     } catch (error) {
       // A refinement or transformation of the schema may throw, and zod lets it.
-      return { flush: true, reason: `the schema of ${message.type} threw: ${String(error)}` }
+      return flush(message.type, `the schema of ${message.type} threw: ${String(error)}`)
     }
     // Tags are shared, so what one query's mapping would have said may concern entries of any other.
-    if (!payload.success)
-      return { flush: true, reason: `the payload of ${message.type} does not fit its schema` }
+    if (!payload.success) return flush(message.type, `the payload of ${message.type} does not fit its schema`)
     try {
       return { invalidate: rule.mappers.map((mapper) => mapper(payload.data as never)) }
     } catch (error) {
-      return { flush: true, reason: `a mapping of ${message.type} threw: ${String(error)}` }
+      return flush(message.type, `a mapping of ${message.type} threw: ${String(error)}`)
     }
   }
 
   #effectOfUnmapped(type: string): Effect {
     if (this.#known.has(type)) return { invalidate: [] }
     // A newer kernel's own removal: it may concern any cache.
-    if (moduleOf(type) === 'cache') return { flush: true, reason: `${type} is unknown here` }
+    if (moduleOf(type) === kernelModule) return flush(type, `${type} is unknown here`)
     // A newer version of the service raised it. Only queries that listen to that module can depend on it,
     // so a rolling upgrade does not empty every cache with every event.
     const listeners = this.#listenersByModule.get(moduleOf(type))
@@ -123,6 +125,13 @@ export class InvalidationRules {
     const names = [...listeners].map(dependencyOn.cache)
     return { invalidate: [{ kind: 'supersede', names }], reason: `the event ${type} is unknown here` }
   }
+}
+
+/** Whose messages are the kernel's own. */
+const kernelModule = 'cache'
+
+function flush(type: string, reason: string): Effect {
+  return { flush: moduleOf(type) === kernelModule ? 'remove' : 'supersede', reason }
 }
 
 function moduleOf(eventName: string): string {

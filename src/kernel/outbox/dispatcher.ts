@@ -35,7 +35,7 @@ export class Dispatcher {
    * Resolves with the position that covers every write committed before the call; this node has applied it by
    * then, unless it was far behind. Nobody needs to wait: what is not dispatched now is by the next check of any node.
    *
-   * @throws what Postgres throws; the committed events stay in the outbox
+   * @throws what Postgres throws, or if stopped in the middle; the committed events stay in the outbox
    */
   dispatch(): Promise<ConsistencyToken> {
     return this.#dispatches.run()
@@ -53,9 +53,9 @@ export class Dispatcher {
       await this.faults.at('after-numbering')
       await this.#applyAndPublish(result)
       // A full batch means that there may be more, also of what was committed before this call.
-      if (result.numbered < batchSize || this.#stopped) {
-        return { epoch: result.epoch, position: result.numbered < batchSize ? result.head : 'pending' }
-      }
+      if (result.numbered < batchSize) return { epoch: result.epoch, position: result.head }
+      // Not resolved: a check would take what is left for numbered, and renew the lease.
+      if (this.#stopped) throw new Error('The dispatcher was stopped before all events had a position')
     }
   }
 

@@ -208,14 +208,28 @@ overEveryTopology('fail-safe', (cluster, { tiers, nodeCount }) => {
     test('cannot be told from any other value after a flush', async () => {
       const caches = await filled(safe)
       // What a newer version of the service may write, and this one cannot read.
-      await query(
-        cluster().database,
-        `insert into aftercommit_kernel.outbox_message (type, payload) values ('cache.unheard-of', '{}')`,
-      )
-      await cluster().inStep()
+      await insertMessage('thing.changed', { keys: 'a' })
       await expectNoAnswer(caches)
       await expectAnswer(caches, { value: 'old', staleness: 'invalidated' }, allowed)
     })
+
+    test.each([
+      ['an unheard-of message of the kernel', 'cache.unheard-of', {}],
+      ['a removal that this version cannot read', 'cache.invalidated', { keys: 'a' }],
+    ])(
+      'is not answered, even where allowed, after %s: it may have been removed',
+      async (_, type, payload) => {
+        const caches = await filled({ ...safe, allowInvalidated: true })
+        await insertMessage(type, payload)
+        await expectNoAnswer(caches)
+      },
+    )
+
+    async function insertMessage(type: string, payload: object): Promise<void> {
+      const statement = 'insert into aftercommit_kernel.outbox_message (type, payload) values ($1, $2)'
+      await query(cluster().database, statement, [type, payload])
+      await cluster().inStep()
+    }
   })
 
   test('expire keeps a value for fail-safe, remove does not, not even where the invalidated is allowed', async () => {

@@ -289,9 +289,22 @@ describe('what has become of a value', () => {
     const { applied, standing } = journal()
     applied.apply([message(1, 'shop.fragile')])
     expect(standing(0, depotA)).toBe('invalidated')
+  })
+
+  test('of what is older than messages that are gone, nothing is left: they may have been removals', () => {
+    const { applied, standing } = journal()
     applied.flushTo({ epoch, head: 9, headId: 'call-9' }, 'missing')
-    expect(standing(8, depotA)).toBe('invalidated')
+    expect(standing(8, depotA)).toBe('removed')
     expect(standing(9, depotA)).toBe('fresh')
+  })
+
+  test.each([
+    ['cache.unheard-of', {}],
+    [CacheInvalidated.eventName, { keys: 7 }],
+  ])('%s that cannot be read may have been a removal', (type, payload) => {
+    const { applied, standing } = journal()
+    applied.apply([message(1, type, payload)])
+    expect(standing(0, depotA)).toBe('removed')
   })
 
   test('of another epoch nothing is left, and of what is older than its own history, nothing is known', () => {

@@ -484,6 +484,22 @@ describe('the token of an answer', () => {
     const { position } = request.token!
     expect(position === 'pending' || position >= 3).toBe(true)
   })
+
+  test('stands for what the request itself has written, and its own later reads show that', async () => {
+    const node = await startSimulatedNode()
+    await node.cache.getOrCreate('a', async () => 'old')
+    const request = node.request()
+    await node.cache.getOrCreate('a', async () => 'old', { consistency: request })
+    // Committed, and not numbered yet when the command returns.
+    node.journal.commit('test.happened', { keys: ['a'] })
+    request.wrote()
+    expect(await node.cache.getOrCreate('a', async () => 'new', { consistency: request })).toBe('new')
+    expect(request.token?.position).toBe('pending')
+    node.journal.commit('test.happened', { keys: ['a'] })
+    await node.journal.number(1)
+    request.wrote({ epoch: node.applied.epoch, position: 2 })
+    expect(await node.cache.getOrCreate('a', async () => 'newer', { consistency: request })).toBe('newer')
+  })
 })
 
 describe('a cached read inside another load', () => {
