@@ -14,6 +14,9 @@
 #ifndef WRITES
 #define WRITES 2
 #endif
+#ifdef PUBLISH_BEFORE_COMMIT
+#define NUMBER_BEFORE_COMMIT
+#endif
 #define NONE   9 /* no position: later than any */
 
 /* A set of writes is a mask. A value is the set of the writes that it shows: each changes a row of its own in it, so
@@ -47,15 +50,20 @@ byte l2 = NONE;             /* and in Redis */
 /* ----------------------------------------------------------------------------------------------- the promises */
 byte told[NODES];           /* the writes whose invalidation the node has applied, or that its floor covers */
 
-/* 1: no uncommitted value. 3: nothing that was loaded before an invalidation that this node has applied. Asserted of
- * every answer that is not a load of one's own. */
+/* The number is what Spin's message names the promise by. */
+#define keeps(promise, holds)  assert((holds) || promise == 0)
+
+/* Asserted of every answer but that of a load to whoever began it. 1: no uncommitted value. 3: nothing that was loaded
+ * before an invalidation which this node has applied. 5, as far as no token is pending: nothing older than a token that
+ * this node has reached. 4 is asserted where a lease is renewed. */
 inline answer(n) {
-  assert(isWithin(value, committed));
-  assert(isWithin(told[n] & concerning, value))
+  keeps(1, isWithin(value, committed));
+  keeps(3, isWithin(told[n] & concerning, value));
+  keeps(5, isWithin(upTo[applied[n]] & concerning, value))
 }
 
-/* 2: what is committed is applied by every node in the end, and stays so. Only nodes that go on checking can keep it,
- * so it is asked of fair runs, and of a number of restarts that ends. */
+/* 2: in the end every node has been told of all that is committed, and stays so. In runs that are fair to the checks, as
+ * a node that never gets to check can serve nothing either; and with a number of restarts that ends. */
 #ifdef LIVENESS
 byte restartsLeft = 1;
 #define mayRestart           (restartsLeft > 0)
@@ -72,16 +80,18 @@ ltl everyNodeIsTold { <> [] (told[0] == committed && told[1] == committed) }
 #endif
 #define HIT_WHILE_STALE_ELSEWHERE   1
 #define HIT_BEHIND_A_COMMIT         2
-#define HIT_DESPITE_ROLLBACK        3
-#define COPY_REFUSED                4
-#define COPY_SERVED_AFTER_RESTART   5
-#define LATE_STORE_REFUSED          6
-#define FLIGHT_JOINED               7
-#define FLIGHT_NOT_JOINED           8
-#define HINT_WITH_A_GAP             9
-#define GAP_FILLED_BY_CHECK        10
-#define DEAD_WRITER_NUMBERED       11
-#define COMMITTED_OUT_OF_ORDER     12
+#define HIT_WHILE_A_WRITE_IS_OPEN   3
+#define ROLLBACK_WHILE_SERVING      4
+#define COPY_REFUSED                5
+#define COPY_OLDER_THAN_APPLIED     6
+#define COPY_AFTER_RESTART          7
+#define LATE_STORE_REFUSED          8
+#define FLIGHT_JOINED               9
+#define FLIGHT_NOT_JOINED          10
+#define HINT_WITH_A_GAP            11
+#define GAP_FILLED_BY_CHECK        12
+#define CHECK_FINDS_UNNUMBERED     13
+#define COMMITTED_OUT_OF_ORDER     14
 #define reached(name)        assert(name != REACH)
 
 /* ------------------------------------------------------------------------------------------------- the writers */
@@ -117,7 +127,9 @@ proctype Writer(byte w) {
        open = open | bit(w);
        if
        :: concerning = concerning | bit(w)
+#ifndef LIVENESS
        :: skip
+#endif
        fi;
 #ifdef NUMBER_BEFORE_COMMIT /* as a sequence does */
        upTo[head + 1] = upTo[head] | bit(w);
@@ -130,6 +142,10 @@ proctype Writer(byte w) {
      :: d_step {
           open = open & ~bit(w);
           concerning = concerning & ~bit(w);
+          if
+          :: serves(0, l1[0]) -> reached(ROLLBACK_WHILE_SERVING)
+          :: else
+          fi;
           printf("write %d: ROLLBACK\n", w)
         }
 #ifdef NUMBER_BEFORE_COMMIT
@@ -145,13 +161,13 @@ proctype Writer(byte w) {
   od
 }
 
-/* outbox/dispatcher.ts, on behalf of any writer: after COMMIT, or never, as its process may have died. All calls wait for
- * one lock, so that one process stands for all. */
+/* outbox/dispatcher.ts, on behalf of any writer: after COMMIT, or never again, as processes die. All calls wait
+ * for one lock, so that one process can stand for all. */
 proctype Dispatcher() {
   byte sees, w;
-end:
   do
   :: unnumbered -> number(sees, w)
+  :: unnumbered -> break
   od
 }
 
@@ -159,7 +175,7 @@ end:
 
 /* journal/applied-journal.ts. 1: nobody is told of a write that is not committed. */
 inline apply(n, p, write) {
-  assert(isWithin(write, committed));
+  keeps(1, isWithin(write, committed));
   applied[n] = p;
   told[n] = told[n] | (write);
   if
@@ -212,7 +228,7 @@ proctype Check(byte n) {
      :: atomic { t0 = committed; to = head }
 #else
      :: atomic { !unnumbered -> t0 = committed; to = head }
-     :: atomic { unnumbered -> t0 = committed; to = head };
+     :: atomic { unnumbered -> reached(CHECK_FINDS_UNNUMBERED); t0 = committed; to = head };
         number(sees, i);
 #ifndef FETCH_IN_NUMBERING_SNAPSHOT /* taken before it waited for the lock, so without what others numbered meanwhile */
         to = head
@@ -243,8 +259,8 @@ proctype Check(byte n) {
 #ifdef LEASE_FROM_REPLY
        t0 = committed;
 #endif
-       /* 4: until t0 + maxStaleness, whatever was committed maxStaleness ago has been applied. */
-       assert(isWithin(t0, told[n]));
+       /* 4: until t0 + maxStaleness this node serves; what was committed before t0 it has applied. */
+       keeps(4, isWithin(t0, told[n]));
        lease[n] = true;
        printf("node %d: a check has applied all up to %d\n", n, to);
        t0 = 0; to = 0; p = 0
@@ -280,7 +296,7 @@ proctype Load(byte n) {
 #else
     value = committed & concerning;
 #endif
-    printf("node %d: it reads a value that shows the writes %d\n", n, value)
+    printf("node %d: it reads a value that shows the writes {%d}\n", n, value)
   };
   do
   :: d_step { /* somebody asks for the same while it is under way, and gets what it has read */
@@ -314,6 +330,10 @@ proctype Reads(byte n) {
        :: !isWithin(committed & concerning, value) -> reached(HIT_BEHIND_A_COMMIT)
        :: else
        fi;
+       if
+       :: open & concerning -> reached(HIT_WHILE_A_WRITE_IS_OPEN)
+       :: else
+       fi;
        printf("node %d: answers it from memory\n", n);
        answer(n)
      }
@@ -323,6 +343,14 @@ proctype Reads(byte n) {
 #else
        serves(n, l2) && l1[n] == NONE -> l1[n] = l2;
 #endif
+       if
+       :: n == 0 -> reached(COPY_AFTER_RESTART) /* the node that has loaded it */
+       :: else
+       fi;
+       if
+       :: l2 < applied[n] -> reached(COPY_OLDER_THAN_APPLIED)
+       :: else
+       fi;
        printf("node %d: copies it from Redis, stamped %d\n", n, l1[n]);
        answer(n)
      }
