@@ -76,7 +76,9 @@ for (const [tool, version] of [
   ['gcc', '--version'],
 ]) {
   if (spawnSync(tool, [version]).error) {
-    console.error(`${tool} is not installed: apt-get install spin gcc (Debian, Ubuntu) or brew install spin gcc`)
+    console.error(
+      `${tool} is not installed: apt-get install spin gcc (Debian, Ubuntu) or brew install spin gcc`,
+    )
     process.exit(1)
   }
 }
@@ -94,7 +96,7 @@ for (const run of runs) {
   const line = [
     asExpected ? 'ok    ' : 'FAILED',
     run.name.padEnd(38),
-    `${found === 'nothing' ? 0 : 1} errors`,
+    found === 'nothing' ? '0 errors' : '1 error ',
     `${states.toLocaleString('en').padStart(10)} states`,
     `${seconds.toFixed(1).padStart(5)} s`,
   ]
@@ -119,7 +121,8 @@ function check({ how, define }) {
 function findingOf(output) {
   const errors = Number(/errors: (\d+)/.exec(output)?.[1] ?? Number.NaN)
   // Cut short by a limit, a search that found nothing has shown nothing.
-  if (errors === 0) return /Search not completed|max search depth/.test(output) ? 'an unfinished search' : 'nothing'
+  if (errors === 0)
+    return /Search not completed|max search depth/.test(output) ? 'an unfinished search' : 'nothing'
   if (/acceptance cycle/.test(output)) return 'a broken promise: 2'
   const promise = /assertion violated .*\((\d)==0\)/.exec(output)?.[1]
   if (promise) return `a broken promise: ${promise}`
@@ -132,7 +135,9 @@ function traceOf(defines) {
   const output = command('spin', ['-T', '-t', ...defines, model])
   const steps = output.split('\n').filter((line) => /^(node|write|Postgres)\b/.test(line))
   const last = /text of failed assertion: (.*)/.exec(output)?.[1]
-  return [...steps.map(readable), ...(last ? [`not so: ${last}`] : [])].map((line) => `        ${line}`).join('\n')
+  return [...steps.map(readable), ...(last ? [`not so: ${last}`] : [])]
+    .map((line) => `        ${line}`)
+    .join('\n')
 }
 
 /** `{5}` is a set of writes, as a mask. */

@@ -14,10 +14,10 @@
 #ifndef WRITES
 #define WRITES 2
 #endif
-#ifdef PUBLISH_BEFORE_COMMIT
-#define NUMBER_BEFORE_COMMIT
-#endif
 #define NONE   9 /* no position: later than any */
+#ifdef PUBLISH_BEFORE_COMMIT
+#define NUMBER_BEFORE_COMMIT /* or there would be nothing to publish */
+#endif
 
 /* A set of writes is a mask. A value is the set of the writes that it shows: each changes a row of its own in it, so
  * that transactions need not wait for each other, and commit in any order. */
@@ -25,12 +25,12 @@
 #define isWithin(some, all)  (((some) & ~(all)) == 0)
 
 /* ---------------------------------------------------------------------------------------------------- Postgres */
-byte open;                 /* writes of transactions that have not ended */
-byte committed;            /* writes and, in the same step, their rows in the outbox */
-byte concerning;           /* those of them that the cached value depends on; the others only take positions */
+byte open;                  /* writes of transactions that have not ended */
+byte committed;             /* writes and, in the same step, their rows in the outbox */
+byte concerning;            /* those of them that the cached value depends on; the others only take positions */
 byte head;
-byte upTo[WRITES + 1];     /* upTo[p]: the writes that have the positions 1 … p */
-bool locked;               /* the lock of the numbering */
+byte upTo[WRITES + 1];      /* upTo[p]: the writes that have the positions 1 … p */
+bool locked;                /* the lock of the numbering */
 #define writeAt(p)           (upTo[p] & ~upTo[(p) - 1])
 #define unnumbered           (committed & ~upTo[head])
 
@@ -59,11 +59,11 @@ byte told[NODES];           /* the writes whose invalidation the node has applie
 inline answer(n) {
   keeps(1, isWithin(value, committed));
   keeps(3, isWithin(told[n] & concerning, value));
-  keeps(5, isWithin(upTo[applied[n]] & concerning, value))
+  keeps(5, isWithin(upTo[applied[n]] & committed & concerning, value))
 }
 
-/* 2: in the end every node has been told of all that is committed, and stays so. In runs that are fair to the checks, as
- * a node that never gets to check can serve nothing either; and with a number of restarts that ends. */
+/* 2: in the end every node has been told of all that is committed, and stays so. In runs that are fair to the checks: a
+ * node that never gets to check serves nothing, either. And with a number of restarts that ends. */
 #ifdef LIVENESS
 byte restartsLeft = 1;
 #define mayRestart           (restartsLeft > 0)
@@ -223,7 +223,7 @@ proctype Subscriber(byte n) {
 proctype Check(byte n) {
   byte t0, to, p, sees, i;
   do
-  :: if /* one snapshot: the head, the rows up to it, and whether any has no number; t0 as late as it can be before it */
+  :: if /* one snapshot: the head, the rows up to it, and whether any has no number. Before it t0, as late as can be */
 #ifdef CHECK_WITHOUT_NUMBERING
      :: atomic { t0 = committed; to = head }
 #else
@@ -283,7 +283,8 @@ proctype Check(byte n) {
 #define mayJoin(n, stamp)    serves(n, stamp)
 #endif
 
-/* cache/loader.ts, flights.ts, tiers.ts: one load, begun and stored at any time. */
+/* cache/loader.ts, flights.ts, tiers.ts: one load, begun and stored at any time, and joined meanwhile. It even outlives
+ * a restart of its node, which is more than it could. */
 proctype Load(byte n) {
   byte stamp;
   d_step {
@@ -317,7 +318,8 @@ proctype Load(byte n) {
   fi
 }
 
-/* cache/hybrid-cache.ts: hits in memory; cache/tiers.ts: copies from Redis. Refusals are loads, which are of no interest. */
+/* cache/hybrid-cache.ts: a hit in memory. cache/tiers.ts: a copy from Redis. What is refused is loaded, which is always
+ * right. */
 proctype Reads(byte n) {
   do
   :: d_step {
