@@ -3,6 +3,7 @@ import type { CacheSurroundings } from './cache-options.js'
 import type { Entries } from './entries.js'
 import type { EntryOptions } from './entry-options.js'
 import type { Landing } from './flights.js'
+import { lockOfNobody } from './load-lock.js'
 import type { LoadLock } from './shared-tier.js'
 import type { Tiers } from './tiers.js'
 
@@ -29,11 +30,21 @@ export class ClusterFlight {
     )
   }
 
-  /** To be called after a miss in L2. */
-  async fetch(key: string, options: EntryOptions, load: () => Promise<Landing>): Promise<Landing> {
+  /**
+   * To be called after a miss in L2.
+   *
+   * @param askedAt monotonic ms when L2 was asked: the lock gets what is left of L2's time, as who waited for it
+   *   afresh would wait for a hung Redis twice
+   */
+  async fetch(
+    key: string,
+    options: EntryOptions,
+    load: () => Promise<Landing>,
+    askedAt: number,
+  ): Promise<Landing> {
     const { clock } = this.around
     const until = clock.now() + options.clusterWaitMs
-    let lock = await this.lock(key, options)
+    let lock = await this.#lockInTime(key, options, askedAt)
     // Another node may have loaded between this one's miss and its lock.
     let copy = lock.held && lock.loadedMeanwhile ? await this.tiers.copyFromShared(key, options) : undefined
     let pauseMs = firstPauseMs
@@ -41,7 +52,10 @@ export class ClusterFlight {
       await clock.sleep(pauseMs)
       pauseMs = Math.min(pauseMs * 2, longestPauseMs)
       // The lock first: a holder stores before it lets go, so whoever finds it free sees what was stored.
-      ;[lock, copy] = await Promise.all([this.lock(key, options), this.tiers.copyFromShared(key, options)])
+      ;[lock, copy] = await Promise.all([
+        this.#lockInTime(key, options, clock.now()),
+        this.tiers.copyFromShared(key, options),
+      ])
     }
     return this.#land(lock, copy, load)
   }
@@ -56,6 +70,17 @@ export class ClusterFlight {
       required,
       Math.max(1, options.clusterWaitMs),
     )
+  }
+
+  /** A lock that does not come in time counts as held, and one that comes later is not kept from others. */
+  async #lockInTime(key: string, options: EntryOptions, askedAt: number): Promise<LoadLock> {
+    const leftMs = askedAt + this.tiers.patienceMs(key, options) - this.around.clock.now()
+    if (leftMs <= 0) return lockOfNobody
+    const taking = this.lock(key, options)
+    const lock = await this.tiers.inTime(taking, leftMs)
+    if (lock) return lock
+    void taking.then((late) => late.held && late.release(false))
+    return lockOfNobody
   }
 
   async #land(lock: LoadLock, copy: CacheEntry | undefined, load: () => Promise<Landing>): Promise<Landing> {

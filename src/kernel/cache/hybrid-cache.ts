@@ -71,7 +71,7 @@ export class HybridCache<Value = unknown, Key extends string = string> {
     const flights = new Flights(applied, lease, clock, (key) => entries.ownSlots(key))
     const failSafe = new FailSafe(name, around, memory, statistics)
     const cluster = new ClusterFlight(around, entries, tiers)
-    this.#single = new SingleLoads(tiers, cluster, loader)
+    this.#single = new SingleLoads(tiers, cluster, loader, clock)
     this.#misses = new Misses(name, around, flights, tiers, failSafe, statistics)
     this.#eager = new EagerRefresh(flights, tiers, cluster, this.#single, memory, statistics, clock)
     this.#writes = new CacheWrites(options, around, entries, tiers, loader)

@@ -1,3 +1,4 @@
+import type { Clock } from '../clock.js'
 import type { CacheEntry } from './cache-entry.js'
 import { LoadTimeoutError } from './cache-errors.js'
 import type { CacheSurroundings, Read } from './cache-options.js'
@@ -99,14 +100,16 @@ export class SingleLoads implements Route {
     private readonly tiers: Tiers,
     private readonly cluster: ClusterFlight,
     private readonly loader: Loader,
+    private readonly clock: Clock,
   ) {}
 
   async fly(read: Read, waiters: LoadWaiters): Promise<Landing> {
+    const askedAt = this.clock.now()
     const copy = await this.tiers.copyFromShared(read.key, read.entry)
     if (copy) return { entry: copy, source: 'l2' }
     const load = () => this.load(read, waiters)
     return this.cluster.applies(read.key, read.entry)
-      ? this.cluster.fetch(read.key, read.entry, load)
+      ? this.cluster.fetch(read.key, read.entry, load, askedAt)
       : load()
   }
 

@@ -50,7 +50,7 @@ export class Tiers {
    */
   async copyFromShared(key: string, options: EntryOptions): Promise<CacheEntry | undefined> {
     if (options.skipL2Read || this.refusalOf(key)) return undefined
-    return this.#inTime(this.#fetchCopy(key, options), options, this.#canFallBack(key, options))
+    return this.inTime(this.#fetchCopy(key, options), this.patienceMs(key, options))
   }
 
   /** As `copyFromShared` for several keys, in their order, with one round trip. */
@@ -59,8 +59,8 @@ export class Tiers {
     options: EntryOptions,
   ): Promise<readonly (CacheEntry | undefined)[]> {
     if (options.skipL2Read) return []
-    const canFallBack = keys.every((key) => this.#canFallBack(key, options))
-    return (await this.#inTime(this.#fetchCopies(keys, options), options, canFallBack)) ?? []
+    const patienceMs = Math.max(...keys.map((key) => this.patienceMs(key, options)))
+    return (await this.inTime(this.#fetchCopies(keys, options), patienceMs)) ?? []
   }
 
   /** What L2 holds of a key, if it is fresh; nothing is kept. */
@@ -142,13 +142,14 @@ export class Tiers {
     options: EntryOptions,
   ): Promise<readonly (CacheEntry | undefined)[]> {
     const { epoch } = this.around.applied
-    const found = await this.around.shared.getMany(keys.map((key) => this.sharedKey(key)))
-    return Promise.all(
-      keys.map((key, index) => {
-        const entry = found[index]
-        return entry && this.#adopt(key, entry, epoch, options)
-      }),
-    )
+    const allowed = keys.filter((key) => !this.refusalOf(key))
+    const found = await this.around.shared.getMany(allowed.map((key) => this.sharedKey(key)))
+    const copies = new Map<string, Promise<CacheEntry | undefined>>()
+    for (const [index, key] of allowed.entries()) {
+      const entry = found[index]
+      if (entry) copies.set(key, this.#adopt(key, entry, epoch, options))
+    }
+    return Promise.all(keys.map((key) => copies.get(key)))
   }
 
   async #adopt(
@@ -169,23 +170,21 @@ export class Tiers {
     return entry
   }
 
-  #canFallBack(key: string, { failSafe }: EntryOptions): boolean {
-    return failSafe && this.memory.get(key) !== undefined
+  /** Milliseconds that a read of this key waits for L2. */
+  patienceMs(key: string, { failSafe, l2SoftTimeoutMs, l2HardTimeoutMs }: EntryOptions): number {
+    const canFallBack = failSafe && this.memory.get(key) !== undefined
+    return canFallBack ? Math.min(l2SoftTimeoutMs, l2HardTimeoutMs) : l2HardTimeoutMs
   }
 
-  async #inTime<Result>(
-    arriving: Promise<Result>,
-    { l2SoftTimeoutMs, l2HardTimeoutMs }: EntryOptions,
-    canFallBack: boolean,
-  ): Promise<Result | undefined> {
-    const limitMs = Math.min(l2HardTimeoutMs, canFallBack ? l2SoftTimeoutMs : Number.POSITIVE_INFINITY)
+  /** What L2 answers within these milliseconds; what comes later goes on without its caller. */
+  async inTime<Result>(arriving: Promise<Result>, patienceMs: number): Promise<Result | undefined> {
     // The tier gives up by itself before that: a timer for each read would cost more than the read.
-    if (limitMs >= this.around.shared.timeoutMs) return arriving
+    if (patienceMs >= this.around.shared.timeoutMs) return arriving
     const nothing = Symbol('nothing')
     const answer = await waitFor<Result | typeof nothing>(
       arriving,
       {
-        softMs: limitMs,
+        softMs: patienceMs,
         hardMs: Number.POSITIVE_INFINITY,
         instead: () => nothing,
         tooLate: () => new Error('never: the hard time is endless'),

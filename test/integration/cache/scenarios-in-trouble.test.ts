@@ -130,6 +130,16 @@ describe('three nodes in trouble', () => {
     expect(positions).toEqual([inOrder, inOrder, inOrder])
   })
 
+  test.each([
+    ['soft', { failSafe: true, l2SoftTimeoutMs: 20 }],
+    ['hard', { l2HardTimeoutMs: 20 }],
+  ])('a read waits for an L2 that hangs once, until its %s timeout, and loads', async (_which, entry) => {
+    const [cache] = await filled({ failSafe: true })
+    await cache.expire('a')
+    trouble(0).l2.cause({ delayMs: Number.POSITIVE_INFINITY })
+    expect(await cache.getOrCreate('a', async () => 'new', { entry })).toBe('new')
+  })
+
   test('an invalidation while L2’s answer is on its way keeps what it brings out of memory', async () => {
     const caches = await newCache(cluster)
     await caches[0].getOrCreate('a', async () => 'old')

@@ -272,6 +272,19 @@ overEveryTopology('values', (cluster, { tiers, nodeCount }) => {
     expect(await caches.at(-1)!.getOrCreate(other, async () => 'other')).toBe('other')
   })
 
+  test('under the character that stands for no character are not given to who asks for such a half', async () => {
+    const caches = await newCacheInStep(cluster())
+    await caches[0].getOrCreate('\ufffd', async () => 'replacement')
+    if (hasL2) await untilInL2(caches.at(-1)!, '\ufffd')
+    const last = caches.at(-1)!
+    expect(await last.getOrCreate('\ud800', async () => 'half')).toBe('half')
+    const many = await last.getMany(
+      ['\ud800', '\ufffd'],
+      async (keys) => new Map(keys.map((key) => [key, 'half'])),
+    )
+    expect(many.get('\ud800')).toBe('half')
+  })
+
   test('under a key that is too long are loaded each time, and the event says why', async () => {
     const [cache] = await newCacheInStep(cluster())
     const key = 'a'.repeat(1_025)
