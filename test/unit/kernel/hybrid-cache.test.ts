@@ -282,6 +282,19 @@ describe('a caller that finds a load under way', () => {
     expect(await second).toBe('new')
   })
 
+  test('loads anew if the load found nothing, and something else was applied before it came', async () => {
+    const node = await startSimulatedNode()
+    const gate = new Gate()
+    const first = node.cache.getOrCreate('a', () => gate.opened.then(() => null))
+    await settle()
+    // That may have been its creation, which invalidates nothing where no absence is kept.
+    await node.apply({ keys: ['unrelated'] })
+    const second = node.cache.getOrCreate('a', async () => 'new')
+    gate.open()
+    expect(await first).toBe(null)
+    expect(await second).toBe('new')
+  })
+
   test('loads anew if its token is newer than the load', async () => {
     const { node, gate, join } = await startLoad()
     await node.apply({ keys: ['unrelated'] })
