@@ -1,6 +1,8 @@
 import type { Answer, User } from './client.js'
 import { maxStalenessMs } from './cluster.js'
 
+type Versioned = Pick<User, 'version'>
+
 /**
  * Knows when each version of one user was acknowledged, and judges reads by it: an answer may lack only what
  * was committed within the bound before its request was sent.
@@ -13,11 +15,11 @@ export class StalenessJudge {
   readonly #acknowledged: { version: number; at: number }[] = []
 
   /** A write was answered: it had been committed by then. */
-  wrote(answer: Answer<User>): void {
+  wrote(answer: Answer<Versioned>): void {
     this.#acknowledged.push({ version: answer.body.version, at: answer.arrivedAt })
   }
 
-  read(by: string, answer: Answer<User>): void {
+  read(by: string, answer: Answer<Versioned>): void {
     this.reads++
     if (answer.status !== 200) {
       this.violations.push(`${by} answered ${answer.status}: ${JSON.stringify(answer.body)}`)

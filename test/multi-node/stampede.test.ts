@@ -21,7 +21,8 @@ describe('a stampede on four processes', () => {
     await database.query('create sequence test_loads')
     for (let index = 1; index <= 4; index++) {
       const name = `node-${index}`
-      nodes.push(await startNode({ stack, databaseUrl, redisUrl: redis.url, name, script }))
+      const env = { REDIS_TIMEOUT_MS: '5000' }
+      nodes.push(await startNode({ stack, databaseUrl, redisUrl: redis.url, name, script, env }))
     }
     for (const node of nodes) await until('Redis is up', async () => (await redisOf(node)) === 'up')
   })
