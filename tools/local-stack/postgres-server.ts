@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto'
 import { chown, mkdir, rm, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { query } from './databases.js'
 import { findPostgresPrograms, type PostgresPrograms } from './embedded-postgres.js'
 import { onFreePort } from './free-port.js'
-import { runToEnd, startServer } from './server-process.js'
+import { runToEnd, type ServerProcess, startServer } from './server-process.js'
 
 export interface PostgresServer {
   readonly pid: number
@@ -25,8 +25,8 @@ export async function startPostgres(folder: string, fsync: boolean): Promise<Pos
   try {
     const programs = await findPostgresPrograms(folder)
     const password = randomBytes(16).toString('hex')
-    const data = await initialise(programs, folder, password)
-    const { port, pid } = await onFreePort((port) => listen(programs, data, port, fsync))
+    const data = await initialisePostgres(programs, folder, password)
+    const { port, pid } = await onFreePort((port) => launchPostgres(programs, data, port, fsync))
     const server = `127.0.0.1:${port}`
     const superuserUrl = `postgres://superuser:${password}@${server}/postgres`
     await query(superuserUrl, `CREATE ROLE aftercommit LOGIN CREATEDB PASSWORD '${password}'`)
@@ -41,7 +41,16 @@ export async function startPostgres(folder: string, fsync: boolean): Promise<Pos
   }
 }
 
-async function initialise(programs: PostgresPrograms, folder: string, password: string): Promise<string> {
+/**
+ * Creates a data directory below a reaped folder, with the role `superuser`.
+ *
+ * @returns its path
+ */
+export async function initialisePostgres(
+  programs: PostgresPrograms,
+  folder: string,
+  password: string,
+): Promise<string> {
   const { initdb, user } = programs
   const home = join(folder, 'postgres')
   const data = join(home, 'data')
@@ -67,7 +76,19 @@ async function initialise(programs: PostgresPrograms, folder: string, password: 
   return data
 }
 
-async function listen(programs: PostgresPrograms, data: string, port: number, fsync: boolean) {
+/**
+ * Starts a server on a data directory.
+ *
+ * @param ready what it logs once it accepts connections
+ * @throws PortTaken when another process listens on the port
+ */
+export async function launchPostgres(
+  programs: PostgresPrograms,
+  data: string,
+  port: number,
+  fsync: boolean,
+  ready = 'database system is ready to accept connections',
+): Promise<ServerProcess & { readonly port: number }> {
   const settings = {
     listen_addresses: '127.0.0.1',
     // By default both are outside the folder, where they would stay behind after a SIGKILL.
@@ -77,15 +98,15 @@ async function listen(programs: PostgresPrograms, data: string, port: number, fs
     timezone: 'UTC',
     ...(fsync ? {} : { fsync: 'off', full_page_writes: 'off' }),
   }
-  const { pid } = await startServer({
+  const server = await startServer({
     program: programs.postgres,
     args: ['-D', data, '-p', String(port)].concat(
       Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
     ),
     port,
-    logFile: join(data, '..', '..', 'postgres.log'),
-    ready: 'database system is ready to accept connections',
+    logFile: join(dirname(data), `${basename(data)}.log`),
+    ready,
     user: programs.user,
   })
-  return { port, pid }
+  return { ...server, port }
 }

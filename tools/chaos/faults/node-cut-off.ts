@@ -1,0 +1,20 @@
+import type { Fault } from './fault.js'
+
+/**
+ * Nothing passes between one node and the servers, and nobody is told. Clients still reach the node, which a
+ * network namespace would prevent: so it has the chance to answer what it should not.
+ */
+export const nodeCutOff: Fault = {
+  kind: 'node cut off from Postgres and Redis',
+  lane: 'node',
+  forNaive: false,
+  async strike({ cluster, random, boundMs, begins, hold }) {
+    await cluster.withNode(random, async (node) => {
+      const late = random.chance(0.5)
+      begins(`node ${node.number}, ${late ? 'what was sent meanwhile arrives late' : 'connections are lost'}`)
+      for (const cable of node.cables) cable.cut()
+      await hold(boundMs + random.integer(500, 2_500))
+      for (const cable of node.cables) cable.mend(late)
+    })
+  },
+}

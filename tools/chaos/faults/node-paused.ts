@@ -1,0 +1,25 @@
+import type { Fault } from './fault.js'
+
+/**
+ * SIGSTOP for longer than the lease. What clients send meanwhile waits, and is answered first when the node goes
+ * on: it must not be answered from a cache before a check.
+ */
+export const nodePaused: Fault = {
+  kind: 'node paused for longer than its lease',
+  lane: 'node',
+  forNaive: true,
+  async strike({ cluster, random, boundMs, begins, hold }) {
+    await cluster.withNode(random, async (node) => {
+      begins(`node ${node.number}`)
+      node.process.kill('SIGSTOP')
+      try {
+        // What was published to it meanwhile would wait in its socket, and only be late.
+        if (random.chance(0.5)) await cluster.redis.command('CLIENT', 'KILL', 'TYPE', 'pubsub')
+        await hold(boundMs + random.integer(700, 2_500))
+      } finally {
+        node.process.kill('SIGCONT')
+      }
+      await hold(300)
+    })
+  },
+}
