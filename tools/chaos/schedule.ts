@@ -4,7 +4,7 @@ import { Random } from './random.js'
 /** A run is a row of storms with quiet phases between them, in which everything has to come to rest. */
 const stormMs = 14_000
 const quietMs = 4_000
-const longestPauseMs = 1_200
+const longestPauseMs = 2_000
 
 export interface Planned {
   readonly fault: Fault
