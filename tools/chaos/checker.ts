@@ -49,11 +49,16 @@ export interface Verdict {
   readonly faults: ReadonlyMap<string, number>
   /** Unmarked reads that lacked a write known before they began, by how long it had been known. */
   readonly staleness: Distribution
+  /** Reads that waited for a paused node and were answered once it went on. */
+  readonly answeredAfterPause: number
   readonly latency: Distribution
   readonly violations: ReadonlyMap<ViolationKind, number>
   /** The first ones of each kind, with their context. */
   readonly examples: readonly Violation[]
 }
+
+/** The kind of fault after which a node answers what had been waiting for it. */
+export const pausedNode = 'node paused for longer than its lease'
 
 const examplesOfAKind = 5
 const writesInContext = 6
@@ -102,6 +107,9 @@ export class HistoryChecker {
   #reads = 0
   #withToken = 0
   #marked = 0
+  #answeredAfterPause = 0
+  /** Since when each node is paused. */
+  readonly #paused = new Map<number, number>()
   #committedVersions = 0
 
   accept(record: HistoryRecord): void {
@@ -172,6 +180,7 @@ export class HistoryChecker {
       committedVersions: this.#committedVersions,
       faults: this.#faults,
       staleness: this.#staleness,
+      answeredAfterPause: this.#answeredAfterPause,
       latency: this.#latency,
       violations: this.#violations,
       examples: this.#examples,
@@ -184,6 +193,7 @@ export class HistoryChecker {
     this.#latency.add(record.arrivedAt - record.sentAt)
     if (record.token) this.#withToken++
     if (record.marked) this.#marked++
+    if (record.sentAt >= (this.#paused.get(record.node) ?? Infinity)) this.#answeredAfterPause++
     const session = this.#session(record.client)
     let lackedFor = 0
     for (const observed of record.seen) {
@@ -309,6 +319,10 @@ export class HistoryChecker {
 
   #fault(record: FaultRecord): void {
     if (record.phase === 'begins') this.#faults.set(record.fault, (this.#faults.get(record.fault) ?? 0) + 1)
+    if (record.fault === pausedNode && record.node !== undefined) {
+      if (record.phase === 'begins') this.#paused.set(record.node, record.at)
+      else this.#paused.delete(record.node)
+    }
     this.#recentFaults.push(record)
     if (this.#recentFaults.length > 60) this.#recentFaults.shift()
   }

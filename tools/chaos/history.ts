@@ -61,6 +61,8 @@ export interface FaultRecord {
   readonly fault: string
   readonly phase: 'begins' | 'ends'
   readonly at: number
+  /** Whom it concerns, if it is one node. */
+  readonly node?: number
   readonly detail: string
 }
 

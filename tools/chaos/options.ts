@@ -11,6 +11,8 @@ export interface ChaosOptions {
   readonly rate: number
   /** Only faults whose kind contains one of these words. */
   readonly only: readonly string[]
+  /** No faults whose kind contains one of these. */
+  readonly without: readonly string[]
   /** Keep the history also where it has no violation. */
   readonly keep: boolean
   /** Where to write the report as JSON. */
@@ -18,9 +20,9 @@ export interface ChaosOptions {
 }
 
 export const usage = `npm run chaos -- [--minutes 2] [--nodes 5] [--seed 1] [--rate 1800] [--naive] [--keep]
-                 [--report FILE.json] [--only WORD[,WORD…]]
+                 [--report FILE.json] [--only WORD,…] [--without WORD,…]
 
-Kinds of fault, for --only:
+Kinds of fault, for --only and --without:
 ${allFaults.map(({ kind }) => `  ${kind}`).join('\n')}`
 
 /** @throws Error of one line that names the argument */
@@ -36,6 +38,7 @@ export function parseOptions(args: readonly string[]): ChaosOptions {
       keep: { type: 'boolean', default: false },
       report: { type: 'string' },
       only: { type: 'string', default: '' },
+      without: { type: 'string', default: '' },
     },
   })
   const number = (name: 'minutes' | 'nodes' | 'seed' | 'rate', least: number, most: number, whole = true) => {
@@ -54,6 +57,11 @@ export function parseOptions(args: readonly string[]): ChaosOptions {
     mode: values.naive ? 'naive' : 'aftercommit',
     keep: values.keep,
     report: values.report,
-    only: values.only.split(',').filter(Boolean),
+    only: wordsIn(values.only),
+    without: wordsIn(values.without),
   }
+}
+
+function wordsIn(text: string): string[] {
+  return text.split(',').filter(Boolean)
 }

@@ -21,10 +21,12 @@ export interface Report {
   /** Unmarked reads that lacked a committed write, and by how many ms. */
   readonly staleReads: {
     readonly count: number
+    readonly beyondBound: number
     readonly p50: number
     readonly p99: number
     readonly max: number
   }
+  readonly answeredAfterPause: number
   readonly latencyMs: { readonly p50: number; readonly p99: number; readonly max: number }
   readonly violations: Readonly<Partial<Record<ViolationKind, number>>>
   readonly violationCount: number
@@ -60,10 +62,12 @@ export function reportOf(
     notShown,
     staleReads: {
       count: staleness.size,
+      beyondBound: verdict.violations.get('older than the bound') ?? 0,
       p50: staleness.percentile(0.5),
       p99: staleness.percentile(0.99),
       max: Math.round(staleness.largest),
     },
+    answeredAfterPause: verdict.answeredAfterPause,
     latencyMs: {
       p50: latency.percentile(0.5),
       p99: latency.percentile(0.99),
@@ -92,8 +96,10 @@ export function textOf(report: Report): string {
     `no answer   ${failed.length === 0 ? '0' : failed.map(([status, count]) => `${thousands(count)} × ${status}`).join(', ')}`,
     `writes      ${thousands(writes.committed ?? 0)} acknowledged, ${thousands(writes.refused ?? 0)} refused, ` +
       `${thousands(writes.unknown ?? 0)} of unknown outcome; ${thousands(report.committedVersions)} committed versions`,
-    `staleness   ${thousands(staleReads.count)} reads lacked a committed write, all of them by at most ` +
-      `${thousands(staleReads.max)} ms of ${thousands(report.boundMs)}: p50 ${staleReads.p50} ms, p99 ${staleReads.p99} ms`,
+    `staleness   ${thousands(staleReads.count)} reads lacked a committed write, by p50 ${thousands(staleReads.p50)} ms, ` +
+      `p99 ${thousands(staleReads.p99)} ms, at most ${thousands(staleReads.max)} ms; the bound is ` +
+      `${thousands(report.boundMs)} ms`,
+    `paused      ${thousands(report.answeredAfterPause)} reads waited for a paused node, and were its first answers`,
     '',
     'faults',
     ...Object.entries(report.faults).map(([kind, count]) => `  ${String(count).padStart(4)}  ${kind}`),
@@ -114,7 +120,9 @@ function exampleLines({ kind, what, record, writes, faults }: Violation): string
   const context = [
     ...(record ? [`    ${JSON.stringify(record)}`] : []),
     ...writes.map((write) => `    write before: ${JSON.stringify(write)}`),
-    ...faults.map(({ fault, phase, at, detail }) => `    fault ${phase} at ${at}: ${fault} ${detail}`),
+    ...faults.map(({ fault, phase, at, node, detail }) =>
+      `    fault ${phase} at ${at}: ${fault}${node === undefined ? '' : `, node ${node}`} ${detail}`.trimEnd(),
+    ),
   ]
   return [`  ${kind}: ${what}`, ...context]
 }

@@ -51,27 +51,36 @@ export class Storm {
 
   async #strike({ fault, random }: Planned): Promise<void> {
     const { cluster, history, boundMs } = this.options
-    const note = (phase: 'begins' | 'ends', detail: string) =>
-      history.append({ kind: 'fault', fault: fault.kind, phase, at: endedAt(performance.now()), detail })
+    const note = (phase: 'begins' | 'ends', detail: string, node: number | undefined) =>
+      history.append({
+        kind: 'fault',
+        fault: fault.kind,
+        phase,
+        at: endedAt(performance.now()),
+        ...(node === undefined ? {} : { node }),
+        detail,
+      })
     let begun = false
+    let concerned: number | undefined
     try {
       await fault.strike({
         cluster,
         random,
         boundMs,
         hold: (ms) => this.#hold(ms),
-        begins: (detail = '') => {
+        begins: (detail = '', node) => {
           begun = true
+          concerned = node
           this.active.add(fault.kind)
           this.shown.set(fault.kind, (this.shown.get(fault.kind) ?? 0) + 1)
-          note('begins', detail)
+          note('begins', detail, node)
         },
       })
     } catch (error) {
       throw new Error(`${fault.kind}: ${(error as Error).message}`, { cause: error })
     } finally {
       this.active.delete(fault.kind)
-      if (begun) note('ends', '')
+      if (begun) note('ends', '', concerned)
     }
   }
 

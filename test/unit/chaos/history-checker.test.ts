@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test } from '@jest/globals'
-import { HistoryChecker, type Verdict, type ViolationKind } from '../../../tools/chaos/checker.js'
+import { HistoryChecker, pausedNode, type Verdict, type ViolationKind } from '../../../tools/chaos/checker.js'
 import {
   type FinalJournalRecord,
   type FinalNodeRecord,
@@ -322,6 +322,29 @@ describe('a violation', () => {
       writes: [{ version: 1 }, { version: 2 }],
       faults: [{ fault: 'Redis hung', phase: 'begins' }],
     })
+  })
+
+  test('of a paused node would be among the reads that are counted as answered after its pause', () => {
+    const paused = (phase: 'begins' | 'ends', atSecond: number): HistoryRecord => ({
+      kind: 'fault',
+      fault: pausedNode,
+      phase,
+      at: atSecond * second,
+      node: 1,
+      detail: '',
+    })
+    const waiting = read(1, 11, { arrivedAt: 14 * second })
+    const { answeredAfterPause, violations } = check(
+      write(1, 0),
+      read(1, 9),
+      paused('begins', 10),
+      read(1, 11, { node: 3 }),
+      waiting,
+      paused('ends', 14.3),
+      read(1, 15),
+      ...committed(1),
+    )
+    expect([answeredAfterPause, violations.size]).toEqual([1, 0])
   })
 
   test('is counted each time, and told of only as often as somebody will read it', () => {

@@ -15,7 +15,7 @@ export const clockShifted: Fault = {
       const offsets = random.shuffled(['+15m', '-15m', '+3d', '-2h', '+700'])
       const [first = '+15m', second = '-15m'] = offsets
       await writeFile(file, first)
-      begins(`node ${node.number}: ${first}, then ${second}`)
+      begins(`${first}, then ${second}`, node.number)
       await node.kill()
       await node.start(fakeClock(file))
       await hold(random.integer(800, 1_800))

@@ -7,7 +7,7 @@ export const nodeCutFromRedis: Fault = {
   async strike({ cluster, random, begins, hold }) {
     await cluster.withNode(random, async ({ number, redis }) => {
       const late = random.chance(0.5)
-      begins(`node ${number}, ${late ? 'what was sent meanwhile arrives late' : 'connections are lost'}`)
+      begins(late ? 'what was sent meanwhile arrives late' : 'connections are lost', number)
       redis.cut()
       await hold(random.integer(1_500, 4_500))
       redis.mend(late)

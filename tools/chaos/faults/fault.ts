@@ -11,8 +11,12 @@ export interface Surroundings {
   readonly random: Random
   /** The bound that the nodes run with. */
   readonly boundMs: number
-  /** The fault is there from now on; it ends when `strike` resolves. */
-  begins(detail?: string): void
+  /**
+   * The fault is there from now on; it ends when `strike` resolves.
+   *
+   * @param node its number, if it concerns one
+   */
+  begins(detail?: string, node?: number): void
   /** Lets it last; shorter when the run is interrupted. */
   hold(ms: number): Promise<void>
 }

@@ -19,7 +19,7 @@ function killedAt(kind: string, point: FaultPoint, forNaive: boolean): Fault {
           node.process.exited.then(() => true),
           hold(limitMs).then(() => false),
         ])
-        if (struck) begins(`node ${node.number}`)
+        if (struck) begins('', node.number)
         else await node.kill()
         await node.start()
       })

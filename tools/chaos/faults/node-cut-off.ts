@@ -11,7 +11,7 @@ export const nodeCutOff: Fault = {
   async strike({ cluster, random, boundMs, begins, hold }) {
     await cluster.withNode(random, async (node) => {
       const late = random.chance(0.5)
-      begins(`node ${node.number}, ${late ? 'what was sent meanwhile arrives late' : 'connections are lost'}`)
+      begins(late ? 'what was sent meanwhile arrives late' : 'connections are lost', node.number)
       for (const cable of node.cables) cable.cut()
       await hold(boundMs + random.integer(500, 2_500))
       for (const cable of node.cables) cable.mend(late)

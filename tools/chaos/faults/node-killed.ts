@@ -7,7 +7,7 @@ export const nodeKilled: Fault = {
   forNaive: true,
   async strike({ cluster, random, begins, hold }) {
     await cluster.withNode(random, async (node) => {
-      begins(`node ${node.number}`)
+      begins('', node.number)
       await node.kill()
       await hold(random.integer(0, 1_500))
       await node.start()

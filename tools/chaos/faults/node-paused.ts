@@ -1,3 +1,4 @@
+import { pausedNode } from '../checker.js'
 import type { Fault } from './fault.js'
 
 /**
@@ -5,12 +6,12 @@ import type { Fault } from './fault.js'
  * on: it must not be answered from a cache before a check.
  */
 export const nodePaused: Fault = {
-  kind: 'node paused for longer than its lease',
+  kind: pausedNode,
   lane: 'node',
   forNaive: true,
   async strike({ cluster, random, boundMs, begins, hold }) {
     await cluster.withNode(random, async (node) => {
-      begins(`node ${node.number}`)
+      begins('', node.number)
       node.process.kill('SIGSTOP')
       try {
         // What was published to it meanwhile would wait in its socket, and only be late.
