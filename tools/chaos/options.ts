@@ -19,7 +19,7 @@ export interface ChaosOptions {
   readonly report: string | undefined
 }
 
-export const usage = `npm run chaos -- [--minutes 2] [--nodes 5] [--seed 1] [--rate 1800] [--naive] [--keep]
+export const usage = `npm run chaos -- [--minutes 2] [--nodes 5] [--seed 1] [--rate 2400] [--naive] [--keep]
                  [--report FILE.json] [--only WORD,…] [--without WORD,…]
 
 Kinds of fault, for --only and --without:
@@ -33,7 +33,7 @@ export function parseOptions(args: readonly string[]): ChaosOptions {
       minutes: { type: 'string', default: '2' },
       nodes: { type: 'string', default: '5' },
       seed: { type: 'string', default: '1' },
-      rate: { type: 'string', default: '1800' },
+      rate: { type: 'string', default: '2400' },
       naive: { type: 'boolean', default: false },
       keep: { type: 'boolean', default: false },
       report: { type: 'string' },

@@ -2,8 +2,8 @@ import type { Fault, LaneName } from './faults/fault.js'
 import { Random } from './random.js'
 
 /** A run is a row of storms with quiet phases between them, in which everything has to come to rest. */
-const stormMs = 14_000
-const quietMs = 4_000
+const stormMs = 12_000
+const quietMs = 5_000
 const longestPauseMs = 2_000
 
 export interface Planned {
