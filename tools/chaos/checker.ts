@@ -108,8 +108,8 @@ export class HistoryChecker {
   #withToken = 0
   #marked = 0
   #answeredAfterPause = 0
-  /** Since when each node is paused. */
-  readonly #paused = new Map<number, number>()
+  /** The last pause of each node. */
+  readonly #pauses = new Map<number, { readonly from: number; readonly until: number }>()
   #committedVersions = 0
 
   accept(record: HistoryRecord): void {
@@ -193,7 +193,8 @@ export class HistoryChecker {
     this.#latency.add(record.arrivedAt - record.sentAt)
     if (record.token) this.#withToken++
     if (record.marked) this.#marked++
-    if (record.sentAt >= (this.#paused.get(record.node) ?? Infinity)) this.#answeredAfterPause++
+    const pause = this.#pauses.get(record.node)
+    if (pause && record.sentAt >= pause.from && record.sentAt < pause.until) this.#answeredAfterPause++
     const session = this.#session(record.client)
     let lackedFor = 0
     for (const observed of record.seen) {
@@ -320,8 +321,8 @@ export class HistoryChecker {
   #fault(record: FaultRecord): void {
     if (record.phase === 'begins') this.#faults.set(record.fault, (this.#faults.get(record.fault) ?? 0) + 1)
     if (record.fault === pausedNode && record.node !== undefined) {
-      if (record.phase === 'begins') this.#paused.set(record.node, record.at)
-      else this.#paused.delete(record.node)
+      const from = record.phase === 'begins' ? record.at : (this.#pauses.get(record.node)?.from ?? record.at)
+      this.#pauses.set(record.node, { from, until: record.phase === 'begins' ? Infinity : record.at })
     }
     this.#recentFaults.push(record)
     if (this.#recentFaults.length > 60) this.#recentFaults.shift()

@@ -1,6 +1,6 @@
 import { beganNow, endedAt, type HistoryFile, type Observed, type Tier, tiers } from './history.js'
 import { type Answer, HttpConnection, headerOf } from './http-connection.js'
-import type { RoundRobin } from './round-robin.js'
+import type { Balancer } from './round-robin.js'
 import type { Target } from './world.js'
 
 /** Longer than any pause of a node, so that what a node answers once it goes on is judged too. */
@@ -22,7 +22,7 @@ export interface Write {
 
 export interface ClientSurroundings {
   readonly history: HistoryFile
-  readonly balancer: RoundRobin
+  readonly balancer: Balancer
   /** Ports of the nodes. */
   readonly ports: readonly number[]
 }
@@ -104,7 +104,10 @@ export class Client {
     const answers = await Promise.all(
       requests.map((request) => connection.send(request).catch(() => undefined)),
     )
-    balancer.giveBack(node, answers.includes(undefined))
+    balancer.giveBack(
+      node,
+      answers.every((answer) => answer !== undefined && answer.status !== 503),
+    )
     return { node, sentAt, answers }
   }
 

@@ -1,8 +1,16 @@
-/** For how long, in ms, a node is left out after a connection to it was lost. */
+/** For how long, in ms, a node is left out that did not answer, or said that it cannot. */
 const penaltyMs = 200
 
+/** Says which node gets the next request. */
+export interface Balancer {
+  /** Index of a node; undefined when there is none to take it. */
+  take(): number | undefined
+  /** @param isWell whether it answered, and not that it cannot at the moment */
+  giveBack(node: number, isWell: boolean): void
+}
+
 /** Nodes in turn, as a load balancer would have it. */
-export class RoundRobin {
+export class RoundRobin implements Balancer {
   #next = 0
   readonly #outstanding: number[]
   readonly #leftOutUntil: number[]
@@ -16,7 +24,6 @@ export class RoundRobin {
     this.#leftOutUntil = new Array<number>(nodes).fill(0)
   }
 
-  /** Index of the node whose turn it is; undefined when all are left out. */
   take(): number | undefined {
     const now = performance.now()
     for (let tries = 0; tries < this.nodes; tries++) {
@@ -31,9 +38,8 @@ export class RoundRobin {
     return undefined
   }
 
-  /** @param lost whether its connection broke */
-  giveBack(node: number, lost: boolean): void {
+  giveBack(node: number, isWell: boolean): void {
     this.#outstanding[node] = (this.#outstanding[node] as number) - 1
-    if (lost) this.#leftOutUntil[node] = performance.now() + penaltyMs
+    if (!isWell) this.#leftOutUntil[node] = performance.now() + penaltyMs
   }
 }

@@ -119,6 +119,7 @@ async function record(
   )
   const startedAt = performance.now()
   let phase = 'starting'
+  let traffic: Traffic | undefined
   const storm = new Storm({
     cluster,
     schedule: new Schedule(seed, faults),
@@ -126,6 +127,7 @@ async function record(
     boundMs,
     durationMs: minutes * 60_000,
     signal,
+    ask: ({ number }) => traffic?.ask(number),
   })
   const timer = setInterval(() => {
     const faultCount = [...storm.shown.values()].reduce((sum, shown) => sum + shown, 0)
@@ -143,7 +145,7 @@ async function record(
     const ports = cluster.nodes.map(({ port }) => port)
     const balancer = new RoundRobin(count, outstandingLimit)
     const trafficAt = performance.now()
-    const traffic = new Traffic(world, { history, balancer, ports }, new Random(seed ^ 0x5eed), mode, rate)
+    traffic = new Traffic(world, { history, balancer, ports }, new Random(seed ^ 0x5eed), mode, rate)
     try {
       phase = 'faults'
       await storm.rage()

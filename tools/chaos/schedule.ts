@@ -4,7 +4,7 @@ import { Random } from './random.js'
 /** A run is a row of storms with quiet phases between them, in which everything has to come to rest. */
 const stormMs = 12_000
 const quietMs = 5_000
-const longestPauseMs = 2_000
+const longestPauseMs = 3_000
 
 export interface Planned {
   readonly fault: Fault

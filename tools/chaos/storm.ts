@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Cluster } from './cluster.js'
+import type { Cluster, ClusterNode } from './cluster.js'
 import type { LaneName } from './faults/fault.js'
 import type { HistoryFile } from './history.js'
 import { endedAt } from './history.js'
@@ -15,6 +15,7 @@ export interface StormOptions {
   readonly boundMs: number
   readonly durationMs: number
   readonly signal: AbortSignal
+  readonly ask: (node: ClusterNode) => void
 }
 
 /** Causes the faults of a schedule for as long as a run takes, and resolves when all of them have ended. */
@@ -50,7 +51,7 @@ export class Storm {
   }
 
   async #strike({ fault, random }: Planned): Promise<void> {
-    const { cluster, history, boundMs } = this.options
+    const { cluster, history, boundMs, ask } = this.options
     const note = (phase: 'begins' | 'ends', detail: string, node: number | undefined) =>
       history.append({
         kind: 'fault',
@@ -67,6 +68,7 @@ export class Storm {
         cluster,
         random,
         boundMs,
+        ask,
         hold: (ms) => this.#hold(ms),
         begins: (detail = '', node) => {
           begun = true

@@ -4,6 +4,7 @@ import { Client, type ClientSurroundings } from './client.js'
 import type { Mode } from './cluster.js'
 import type { Observed } from './history.js'
 import type { Random } from './random.js'
+import type { Balancer } from './round-robin.js'
 import { type CategoryTarget, type FlagTarget, type ProductTarget, singles, type World } from './world.js'
 
 /** What a write whose commit the database refuses begins with: see `audit.ts`. */
@@ -14,6 +15,7 @@ const readers = 6
 const sessions = 14
 const writers = 2
 const flagKeepers = 2
+const askersOfANode = 4
 
 /** ms between two operations of one client. */
 const paces = { session: 28, writer: 150, flagKeeper: 120, registrar: 1_000 }
@@ -32,6 +34,7 @@ export class Traffic {
   readonly #clients: Client[] = []
   readonly #loops: Promise<void>[] = []
   readonly #end = new AbortController()
+  readonly #askers = new Map<number, Client[]>()
   #values = 0
 
   /**
@@ -56,6 +59,23 @@ export class Traffic {
     }
   }
 
+  /**
+   * Bursts of reads to one node only, whatever its state.
+   *
+   * @param number from 1
+   */
+  ask(number: number): void {
+    let askers = this.#askers.get(number)
+    if (!askers) {
+      const balancer: Balancer = { take: () => number - 1, giveBack: () => {} }
+      askers = Array.from({ length: askersOfANode }, () =>
+        this.#newClient(false, { ...this.around, balancer }),
+      )
+      this.#askers.set(number, askers)
+    }
+    for (const asker of askers) this.#loops.push(this.#burst(asker, this.random).then(() => {}))
+  }
+
   /** Ends the clients, waits for the answers that are still to come, and closes their connections. */
   async stop(): Promise<void> {
     this.#end.abort()
@@ -65,10 +85,15 @@ export class Traffic {
 
   #add(count: number, usesTokens: boolean, paceMs: number, step: Step): void {
     for (let one = 0; one < count; one++) {
-      const client = new Client(this.#clients.length, usesTokens, this.around)
-      this.#clients.push(client)
+      const client = this.#newClient(usesTokens, this.around)
       this.#loops.push(this.#repeat(client, paceMs, step))
     }
+  }
+
+  #newClient(usesTokens: boolean, around: ClientSurroundings): Client {
+    const client = new Client(this.#clients.length, usesTokens, around)
+    this.#clients.push(client)
+    return client
   }
 
   async #repeat(client: Client, paceMs: number, step: Step): Promise<void> {

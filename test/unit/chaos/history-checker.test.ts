@@ -340,11 +340,12 @@ describe('a violation', () => {
       paused('begins', 10),
       read(1, 11, { node: 3 }),
       waiting,
-      paused('ends', 14.3),
+      paused('ends', 14),
+      read(1, 12, { arrivedAt: 14.1 * second }),
       read(1, 15),
       ...committed(1),
     )
-    expect([answeredAfterPause, violations.size]).toEqual([1, 0])
+    expect([answeredAfterPause, violations.size]).toEqual([2, 0])
   })
 
   test('is counted each time, and told of only as often as somebody will read it', () => {

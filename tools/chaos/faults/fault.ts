@@ -1,4 +1,4 @@
-import type { Cluster } from '../cluster.js'
+import type { Cluster, ClusterNode } from '../cluster.js'
 import type { Random } from '../random.js'
 
 /** Faults of one lane never overlap; those of different lanes do. */
@@ -17,6 +17,8 @@ export interface Surroundings {
    * @param node its number, if it concerns one
    */
   begins(detail?: string, node?: number): void
+  /** Sends a node reads of hot keys, past the round-robin; their answers are judged like any others. */
+  ask(node: ClusterNode): void
   /** Lets it last; shorter when the run is interrupted. */
   hold(ms: number): Promise<void>
 }

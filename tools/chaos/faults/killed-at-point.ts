@@ -1,8 +1,8 @@
 import type { FaultPoint } from '../../../src/kernel/faults.js'
 import type { Fault } from './fault.js'
 
-/** For the next write to come to the node. */
-const limitMs = 6_000
+/** For the node to start, and a write to come to it. */
+const limitMs = 20_000
 
 /** A node that dies at a point of its next write, whose client never hears of it. */
 function killedAt(kind: string, point: FaultPoint, forNaive: boolean): Fault {
