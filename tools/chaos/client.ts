@@ -126,7 +126,9 @@ export class Client {
     }
     const seen = answer && target.observe(answer.status, answer.body)
     if (!seen) {
-      this.around.history.append({ kind: 'failed', ...operation, status: answer?.status ?? 0 })
+      const status = answer?.status ?? 0
+      const detail = answer && status !== 503 ? `${target.path}: ${answer.body.slice(0, 300)}` : ''
+      this.around.history.append({ kind: 'failed', ...operation, status, detail })
       return undefined
     }
     const status = headerOf(answer.head, 'cache-status') ?? ''

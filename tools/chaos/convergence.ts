@@ -10,6 +10,7 @@ export const convergenceLimitMs = 15_000
 
 /** Retries of event handlers wait up to a minute after many failures. */
 const deliveryLimitMs = 75_000
+const readLimitMs = 5_000
 const pollMs = 100
 
 /** Waits until the nodes have converged, or for as long as they may take, and notes how they are then. */
@@ -75,10 +76,14 @@ async function stateOf(cluster: Cluster, node: ClusterNode, pid?: number): Promi
 async function noteReads(node: ClusterNode, world: World, history: HistoryFile): Promise<void> {
   const connection = new HttpConnection(node.port, 10_000)
   for (const target of [...singles(world), ...world.categories]) {
-    const answer = await connection
-      .send(`GET ${target.path} HTTP/1.1\r\nHost: chaos\r\n\r\n`)
-      .catch(() => undefined)
-    const seen = answer && target.observe(answer.status, answer.body)
+    const read = async () => {
+      const answer = await connection
+        .send(`GET ${target.path} HTTP/1.1\r\nHost: chaos\r\n\r\n`)
+        .catch(() => undefined)
+      return { answer, seen: answer && target.observe(answer.status, answer.body) }
+    }
+    // A machine that is too busy for checks makes a node say so: that is no answer, and not a wrong one.
+    const { answer, seen } = await until(read, ({ seen }) => seen !== undefined, readLimitMs)
     const marked = answer !== undefined && (headerOf(answer.head, 'cache-status') ?? '').includes('detail=')
     if (!seen) {
       history.append({

@@ -54,6 +54,8 @@ export interface FailedRecord extends Operation {
   readonly kind: 'failed'
   /** HTTP status; 0 without an answer. */
   readonly status: number
+  /** What the answer said, unless it is the 503 of a node that cannot serve. */
+  readonly detail: string
 }
 
 export interface FaultRecord {
@@ -168,6 +170,7 @@ export class HistoryFile {
   readonly #file: number
   #block = ''
   #records = 0
+  #closed = false
 
   constructor(readonly path: string) {
     this.#file = openSync(path, 'w')
@@ -177,7 +180,9 @@ export class HistoryFile {
     return this.#records
   }
 
+  /** What comes after the end, as when a run is interrupted, is dropped. */
   append(record: HistoryRecord): void {
+    if (this.#closed) return
     this.#records++
     this.#block += `${encode(record)}\n`
     if (this.#block.length >= blockLength) this.#flush()
@@ -185,6 +190,7 @@ export class HistoryFile {
 
   close(): void {
     this.#flush()
+    this.#closed = true
     closeSync(this.#file)
   }
 

@@ -20,6 +20,10 @@ function readOptions(): ChaosOptions {
   }
 }
 
+if (process.argv.includes('--help')) {
+  console.log(usage)
+  process.exit(0)
+}
 const options = readOptions()
 const interrupt = new AbortController()
 let signalled: NodeJS.Signals | undefined

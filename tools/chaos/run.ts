@@ -163,8 +163,8 @@ async function record(
     return await Promise.race([work(), stopped])
   } finally {
     clearInterval(timer)
-    history.close()
     await cluster.stop()
+    history.close()
   }
 }
 

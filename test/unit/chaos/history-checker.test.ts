@@ -369,7 +369,7 @@ test('a history is read back from its file as it was written', async () => {
           { key: 'user b', version: 3, value: '"quoted"' },
         ],
       }),
-      { kind: 'failed', client: 1, node: 1, sentAt: 1, arrivedAt: 2, token: false, status: 503 },
+      { kind: 'failed', client: 1, node: 1, sentAt: 1, arrivedAt: 2, token: false, status: 503, detail: '' },
       ...committed(1),
       node,
       journal,
