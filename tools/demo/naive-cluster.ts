@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url'
 import { type LocalStack, startNode } from '../local-stack/index.js'
 import { CommitWitness } from './commit-witness.js'
+import { createNaiveTable } from './naive-table.js'
 import { Side } from './side.js'
 
 const script = fileURLToPath(new URL('./naive-node.js', import.meta.url))
@@ -8,13 +9,7 @@ const script = fileURLToPath(new URL('./naive-node.js', import.meta.url))
 /** Three nodes of `naive-node.ts`, not yet started, with a table of their own in the same database. */
 export async function naiveCluster(stack: LocalStack, databaseUrl: string, redisUrl: string): Promise<Side> {
   const witness = await CommitWitness.over(databaseUrl, 'naive_user')
-  await witness.query(`
-    create table naive_user (
-      id      uuid primary key,
-      email   text not null unique,
-      name    text not null,
-      version integer not null
-    )`)
+  await createNaiveTable((statement) => witness.query(statement))
   return new Side('DEL + PUBLISH', witness, (number, faults = '') =>
     startNode({ stack, databaseUrl, redisUrl, script, name: `naive-${number}`, env: { FAULTS: faults } }),
   )

@@ -1,0 +1,178 @@
+import { beganNow, endedAt, type HistoryFile, type Observed, type Tier, tiers } from './history.js'
+import { type Answer, HttpConnection, headerOf } from './http-connection.js'
+import type { Balancer } from './round-robin.js'
+import type { Target } from './world.js'
+
+/** Longer than any pause of a node, so that what a node answers once it goes on is judged too. */
+const timeoutMs = 12_000
+
+/** A status that says for certain that nothing was written. */
+const refusals = new Set([400, 404, 409, 412, 422])
+
+export interface Write {
+  readonly method: 'POST' | 'PATCH' | 'PUT' | 'DELETE'
+  readonly path: string
+  readonly body?: unknown
+  readonly ifMatch?: number
+  /** What it writes, and the version that it makes where the answer does not say it. */
+  readonly key: string
+  readonly value: string
+  readonly version?: number
+}
+
+export interface ClientSurroundings {
+  readonly history: HistoryFile
+  readonly balancer: Balancer
+  /** Ports of the nodes. */
+  readonly ports: readonly number[]
+}
+
+interface Exchange {
+  readonly node: number
+  readonly sentAt: number
+  readonly answers: readonly (Answer | undefined)[]
+}
+
+/** Reads and writes over HTTP, each request on the node whose turn it is, and notes what it was answered. */
+export class Client {
+  readonly #connections: HttpConnection[]
+  #token: string | undefined
+
+  constructor(
+    readonly number: number,
+    private readonly usesTokens: boolean,
+    private readonly around: ClientSurroundings,
+  ) {
+    this.#connections = around.ports.map((port) => new HttpConnection(port, timeoutMs))
+  }
+
+  /**
+   * Sends reads at once to one node.
+   *
+   * @returns what each of them showed; undefined where it showed nothing
+   */
+  async read(targets: readonly Target[]): Promise<(readonly Observed[] | undefined)[]> {
+    const token = this.usesTokens ? this.#token : undefined
+    const requests = targets.map(({ path }) => requestOf('GET', path, token))
+    const exchange = await this.#exchange(requests)
+    if (!exchange) return []
+    return exchange.answers.map((answer, index) =>
+      this.#noteRead(targets[index] as Target, exchange, answer, token !== undefined),
+    )
+  }
+
+  /** @returns the version that it made, if it was committed for certain; undefined otherwise */
+  async write(write: Write): Promise<number | undefined> {
+    const { method, path, body, ifMatch, key, value } = write
+    const token = this.usesTokens ? this.#token : undefined
+    if (method === 'DELETE') {
+      this.around.history.append({ kind: 'removing', key, version: write.version ?? 0 })
+    }
+    const exchange = await this.#exchange([requestOf(method, path, token, body, ifMatch)])
+    if (!exchange) return undefined
+    const [answer] = exchange.answers
+    const isCommitted = answer !== undefined && answer.status >= 200 && answer.status < 300
+    const isRefused = answer !== undefined && refusals.has(answer.status)
+    const version = isCommitted ? (write.version ?? versionIn(answer.body)) : 0
+    this.around.history.append({
+      kind: 'write',
+      client: this.number,
+      node: exchange.node + 1,
+      sentAt: exchange.sentAt,
+      arrivedAt: endedAt(answer?.arrivedAt ?? performance.now()),
+      token: token !== undefined,
+      outcome: isCommitted ? 'committed' : isRefused ? 'refused' : 'unknown',
+      key: key === '' && isCommitted ? `user ${idIn((answer as Answer).body)}` : key,
+      version,
+      value,
+    })
+    if (isCommitted) this.#remember(answer as Answer)
+    return isCommitted ? version : undefined
+  }
+
+  close(): void {
+    for (const connection of this.#connections) connection.close()
+  }
+
+  /** Undefined when no node takes a request at the moment. */
+  async #exchange(requests: readonly string[]): Promise<Exchange | undefined> {
+    const { balancer } = this.around
+    const node = balancer.take()
+    if (node === undefined) return undefined
+    const connection = this.#connections[node] as HttpConnection
+    const sentAt = beganNow()
+    const answers = await Promise.all(
+      requests.map((request) => connection.send(request).catch(() => undefined)),
+    )
+    balancer.giveBack(
+      node,
+      answers.every((answer) => answer !== undefined && answer.status !== 503),
+    )
+    return { node, sentAt, answers }
+  }
+
+  #noteRead(
+    target: Target,
+    { node, sentAt }: Exchange,
+    answer: Answer | undefined,
+    token: boolean,
+  ): readonly Observed[] | undefined {
+    const operation = {
+      client: this.number,
+      node: node + 1,
+      sentAt,
+      arrivedAt: endedAt(answer?.arrivedAt ?? performance.now()),
+      token,
+    }
+    const seen = answer && target.observe(answer.status, answer.body)
+    if (!seen) {
+      const status = answer?.status ?? 0
+      const detail = answer && status !== 503 ? `${target.path}: ${answer.body.slice(0, 300)}` : ''
+      this.around.history.append({ kind: 'failed', ...operation, status, detail })
+      return undefined
+    }
+    const status = headerOf(answer.head, 'cache-status') ?? ''
+    this.around.history.append({
+      kind: 'read',
+      ...operation,
+      tier: tierOf(status),
+      marked: status.includes('detail='),
+      seen,
+    })
+    this.#remember(answer)
+    return seen
+  }
+
+  #remember({ head }: Answer): void {
+    if (this.usesTokens) this.#token = headerOf(head, 'consistency-token') ?? this.#token
+  }
+}
+
+function requestOf(
+  method: string,
+  path: string,
+  token: string | undefined,
+  body?: unknown,
+  ifMatch?: number,
+): string {
+  let head = `${method} ${path} HTTP/1.1\r\nHost: chaos\r\n`
+  if (token !== undefined) head += `Consistency-Token: ${token}\r\n`
+  if (ifMatch !== undefined) head += `If-Match: "${ifMatch}"\r\n`
+  if (body === undefined) return `${head}\r\n`
+  const json = JSON.stringify(body)
+  return `${head}Content-Type: application/json\r\nContent-Length: ${Buffer.byteLength(json)}\r\n\r\n${json}`
+}
+
+function tierOf(cacheStatus: string): Tier {
+  // The naive node's own words begin with the tier.
+  const tier = tiers.find((name) => new RegExp(`\\b${name}\\b`).test(cacheStatus.replace('l1; fwd=', '')))
+  return tier ?? 'bypass'
+}
+
+function versionIn(body: string): number {
+  return body === '' ? 0 : ((JSON.parse(body) as { version?: number }).version ?? 0)
+}
+
+function idIn(body: string): string {
+  return (JSON.parse(body) as { id: string }).id
+}

@@ -1,0 +1,16 @@
+import type { Fault } from './fault.js'
+
+/** SIGKILL, and a new process in its place. */
+export const nodeKilled: Fault = {
+  kind: 'node killed',
+  lane: 'node',
+  forNaive: true,
+  async strike({ cluster, random, begins, hold }) {
+    await cluster.withNode(random, async (node) => {
+      begins('', node.number)
+      await node.kill()
+      await hold(random.integer(0, 1_500))
+      await node.start()
+    })
+  },
+}

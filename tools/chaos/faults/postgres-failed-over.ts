@@ -1,0 +1,23 @@
+import type { Fault } from './fault.js'
+
+/** The primary is gone for good and its standby, which has all that was acknowledged, is promoted. */
+export const postgresFailedOver: Fault = {
+  kind: 'Postgres failed over to its standby',
+  lane: 'postgres',
+  forNaive: false,
+  async strike({ cluster, random, begins, hold }) {
+    const { postgres, nodes } = cluster
+    await postgres.standbyIsUpToDate()
+    begins()
+    // Fencing: what the old primary still did would be lost with it.
+    for (const { database } of nodes) database.cut()
+    await postgres.failOver()
+    await hold(random.integer(0, 1_000))
+    for (const { database } of nodes) {
+      database.plugInto(postgres.port)
+      database.mend(false)
+    }
+    await hold(500)
+    await postgres.addStandby()
+  },
+}
