@@ -79,12 +79,14 @@ export class ClusterFlight {
     const taking = this.lock(key, options)
     const lock = await this.tiers.inTime(taking, leftMs)
     if (lock) return lock
-    void taking.then((late) => late.held && late.release(false))
+    void taking.then((late) => late.held && late.release(late.loadedMeanwhile))
     return lockOfNobody
   }
 
   async #land(lock: LoadLock, copy: CacheEntry | undefined, load: () => Promise<Landing>): Promise<Landing> {
-    let loaded = false
+    // Whoever has missed in L2 a moment ago, and asks for the lock only now, must be told to look again also by a
+    // holder that had nothing to load, or it would load.
+    let loaded = copy !== undefined
     try {
       if (copy) return { entry: copy, source: 'l2' }
       const landing = await load()

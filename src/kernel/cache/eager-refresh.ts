@@ -45,7 +45,10 @@ export class EagerRefresh {
     }
     let loaded = false
     try {
-      if (lock?.loadedMeanwhile && (await this.#someoneElseHas(read))) return
+      if (lock?.loadedMeanwhile) {
+        loaded = await this.#someoneElseHas(read)
+        if (loaded) return
+      }
       if (this.flights.isUnderWay(key)) {
         this.#lookAgain(key, entry, lookAgainMs)
         return

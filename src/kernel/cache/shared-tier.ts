@@ -37,7 +37,7 @@ export type LoadLock =
       /**
        * Never throws and is not waited for.
        *
-       * @param loaded whether the holder has loaded the key and stored it before this call
+       * @param loaded whether the holder has stored what it has loaded before this call, or found it in L2
        */
       release(loaded: boolean): void
     }
