@@ -3,6 +3,7 @@ import type { Staleness } from './cache-events.js'
 import type { CacheSurroundings, Read } from './cache-options.js'
 import type { CacheStatistics } from './cache-statistics.js'
 import type { Landing } from './flights.js'
+import { outerLoad } from './load-scope.js'
 import type { MemoryTier } from './memory-tier.js'
 
 /**
@@ -65,9 +66,12 @@ export class FailSafe {
       case 'removed':
         return undefined
       case 'invalidated':
+        if (!allowInvalidated) return undefined
         // Marked or not, a client that has seen the write must not be shown what was before it.
-        if (!allowInvalidated || stamp.position < (consistency?.requiredPosition ?? 0)) return undefined
-        return 'invalidated'
+        return stamp.position <
+          Math.max(consistency?.requiredPosition ?? 0, outerLoad()?.requiredPosition ?? 0)
+          ? undefined
+          : 'invalidated'
       default:
         return lease.holds() ? 'expired' : 'unverified'
     }

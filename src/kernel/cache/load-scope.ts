@@ -7,6 +7,12 @@ export class LoadScope {
   /** Something stale was answered inside: what is made of it is as stale, and nobody else's business. */
   staleness: Staleness | undefined
 
+  /**
+   * @param requiredPosition what the token of whoever is given the result asks for; by default more than there is, as
+   *   a load may be shared by callers that nobody knows yet
+   */
+  constructor(readonly requiredPosition = Number.POSITIVE_INFINITY) {}
+
   add(names: Iterable<string>): void {
     for (const name of names) this.names.add(name)
   }

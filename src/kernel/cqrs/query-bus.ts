@@ -46,7 +46,7 @@ export class QueryBus implements Bus<'query'> {
     if (!cached) {
       await consistency?.satisfy()
       // Cached reads inside may answer what is stale: the answer made of it has to say so.
-      const scope = new LoadScope()
+      const scope = new LoadScope(consistency?.requiredPosition ?? 0)
       const result = await runLoad(scope, () => handler.execute(checked))
       const { staleness } = scope
       consistency?.answered('bypass', Number.POSITIVE_INFINITY, staleness && { staleness, overdueMs: 0 })

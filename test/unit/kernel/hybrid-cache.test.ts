@@ -2,6 +2,7 @@ import { describe, expect, test } from '@jest/globals'
 import { NotInTierError } from '../../../src/kernel/cache/cache-errors.js'
 import { defaultEntryOptions } from '../../../src/kernel/cache/entry-options.js'
 import { HybridCache } from '../../../src/kernel/cache/hybrid-cache.js'
+import { LoadScope, runLoad } from '../../../src/kernel/cache/load-scope.js'
 import { maximumTags } from '../../../src/kernel/cache/loader.js'
 import { type FaultPoint, Faults } from '../../../src/kernel/faults.js'
 import { Gate, settle } from '../../support/gate.js'
@@ -552,6 +553,28 @@ describe('a cached read inside another load', () => {
     expect(await read('new')).toBe('old')
     await node.apply({ keys: ['i'] })
     expect(await read('new')).toBe('new')
+  })
+
+  describe('is not answered by what fail-safe knows to be invalidated', () => {
+    async function invalidated() {
+      const node = await startSimulatedNode({ entry: { failSafe: true, allowInvalidated: true } })
+      const fails = () => Promise.reject(new Error('away'))
+      await node.cache.getOrCreate('inner', async () => 'old')
+      await node.apply({ keys: ['inner'] })
+      return { node, inner: () => node.cache.getOrCreate('inner', fails) }
+    }
+
+    test('inside a load, as nobody knows yet who is given the outer value', async () => {
+      const { node, inner } = await invalidated()
+      await expect(node.cache.getOrCreate('outer', inner)).rejects.toThrow('away')
+      expect(await inner()).toBe('old')
+    })
+
+    test('inside a query that is not cached, if its client has seen the write', async () => {
+      const { node, inner } = await invalidated()
+      expect(await runLoad(new LoadScope(0), inner)).toBe('old')
+      await expect(runLoad(new LoadScope(node.applied.position), inner)).rejects.toThrow('away')
+    })
   })
 })
 
