@@ -3,6 +3,7 @@ import type { Staleness } from './cache-events.js'
 import type { CacheSurroundings, Read } from './cache-options.js'
 import type { CacheStatistics } from './cache-statistics.js'
 import type { Landing } from './flights.js'
+import { outerLoad } from './load-scope.js'
 import type { MemoryTier } from './memory-tier.js'
 
 /**
@@ -61,6 +62,8 @@ export class FailSafe {
       case 'invalidated':
         // Marked or not, a client that has seen the write must not be shown what was before it.
         if (!allowInvalidated || stamp.position < (consistency?.requiredPosition ?? 0)) return undefined
+        // Inside a load, nobody knows yet who will be given what is made of it.
+        if (outerLoad()) return undefined
         return 'invalidated'
       default:
         return lease.holds() ? 'expired' : 'unverified'

@@ -70,12 +70,16 @@ export interface Passage {
 export class Flights {
   readonly #flights = new Map<string, { readonly flight: Flight; readonly landing: Promise<Landing> }>()
 
-  /** @param slotsOf the slots that every value of a key depends on, whatever else it will turn out to */
+  /**
+   * @param slotsOf the slots that every value of a key depends on, whatever else it will turn out to
+   * @param hasEnd whether an event would tell that an entry no longer holds; none does of an absence that is not kept
+   */
   constructor(
     private readonly applied: AppliedJournal,
     private readonly lease: Lease,
     private readonly clock: Clock,
     private readonly slotsOf: (key: string) => readonly number[],
+    private readonly hasEnd: (entry: CacheEntry) => boolean,
   ) {}
 
   /** @param requiredPosition the position that the caller's token asks for */
@@ -123,7 +127,9 @@ export class Flights {
       // have come before this caller did, which would make the value older than its request. Only if nothing
       // at all was applied between the load's begin and this caller is a stale value still new enough for it.
       const nothingBetween = stamp.epoch === joined.epoch && stamp.position >= joined.position
-      if (nothingBetween || hasLeft() || applied.isFresh(stamp, slots)) return landing
+      // What was created in between invalidates nothing where nobody keeps its absence, so that cannot tell either.
+      const isCurrent = this.hasEnd(landing.entry) && applied.isFresh(stamp, slots)
+      if (nothingBetween || hasLeft() || isCurrent) return landing
     }
   }
 

@@ -59,7 +59,13 @@ export class HybridCache<Value = unknown, Key extends string = string> {
     const entries = new Entries(options, around, memory.measured)
     const tiers = new Tiers(options, around, entries, memory, statistics)
     const loader = new Loader(options, around, entries, memory, statistics)
-    const flights = new Flights(applied, lease, clock, (key) => entries.ownSlots(key))
+    const flights = new Flights(
+      applied,
+      lease,
+      clock,
+      (key) => entries.ownSlots(key),
+      ({ kept }) => loader.mayKeep(givenOf(kept)),
+    )
     const failSafe = new FailSafe(name, around, memory, statistics)
     const cluster = new ClusterFlight(around, entries, tiers)
     this.#single = new SingleLoads(tiers, cluster, loader)

@@ -282,6 +282,19 @@ describe('a caller that finds a load under way', () => {
     expect(await second).toBe('new')
   })
 
+  test('loads anew if the load found nothing, and something else was applied before it came', async () => {
+    const node = await startSimulatedNode()
+    const gate = new Gate()
+    const first = node.cache.getOrCreate('a', () => gate.opened.then(() => null))
+    await settle()
+    // That may have been its creation, which invalidates nothing where no absence is kept.
+    await node.apply({ keys: ['unrelated'] })
+    const second = node.cache.getOrCreate('a', async () => 'new')
+    gate.open()
+    expect(await first).toBe(null)
+    expect(await second).toBe('new')
+  })
+
   test('loads anew if its token is newer than the load', async () => {
     const { node, gate, join } = await startLoad()
     await node.apply({ keys: ['unrelated'] })
@@ -523,6 +536,16 @@ describe('a cached read inside another load', () => {
     expect(await read('new')).toBe('old')
     await node.apply({ keys: ['i'] })
     expect(await read('new')).toBe('new')
+  })
+
+  test('is not answered by what fail-safe knows to be invalidated: nobody knows yet who is given the outer value', async () => {
+    const node = await startSimulatedNode({ entry: { failSafe: true, allowInvalidated: true } })
+    const fails = () => Promise.reject(new Error('away'))
+    await node.cache.getOrCreate('inner', async () => 'old')
+    await node.apply({ keys: ['inner'] })
+    const inner = () => node.cache.getOrCreate('inner', fails)
+    await expect(node.cache.getOrCreate('outer', inner)).rejects.toThrow('away')
+    expect(await inner()).toBe('old')
   })
 })
 
