@@ -123,6 +123,8 @@ async function addNode(
       logLevel: 'error',
       env: { MAX_STALENESS_MS: String(boundMs), ...env },
       waitUntilReady,
+      // One that is restarted amidst other faults waits until Postgres can be reached again.
+      readyLimitMs: 120_000,
       ...(mode === 'naive' ? { script: naiveScript } : {}),
     })
   return new ClusterNode(number, database, toRedis, await launch(undefined, {}, true), launch)

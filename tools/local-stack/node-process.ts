@@ -25,6 +25,8 @@ export interface NodeOptions {
   readonly env?: Readonly<Record<string, string>> | undefined
   /** Default: true. With `false`, `startNode` returns as soon as the process exists. */
   readonly waitUntilReady?: boolean | undefined
+  /** How long to wait for that, in ms; default: 30,000. */
+  readonly readyLimitMs?: number | undefined
   /** What to run instead of `dist/src/main.js`. */
   readonly script?: string | undefined
 }
@@ -49,7 +51,7 @@ export interface NodeProcess {
 }
 
 /**
- * Starts one node of the service and waits until `GET /health/ready` answers 200, at most 30 s.
+ * Starts one node of the service and waits until `GET /health/ready` answers 200.
  *
  * @throws Error with the node's last output when it ends first or is too slow; it does not run on then
  * @throws PortTaken when `port` is given and taken
@@ -65,7 +67,7 @@ async function startOn(port: number, options: NodeOptions): Promise<NodeProcess>
   const node = launch(port, options)
   if (options.waitUntilReady === false) return node
   try {
-    await untilReady(node)
+    await untilReady(node, options.readyLimitMs ?? READY_LIMIT_MS)
   } catch (error) {
     node.kill()
     throw error
@@ -140,8 +142,8 @@ function collectOutput(child: ChildProcess): () => string {
   return () => text
 }
 
-async function untilReady(node: NodeProcess): Promise<void> {
-  const limit = AbortSignal.timeout(READY_LIMIT_MS)
+async function untilReady(node: NodeProcess, limitMs: number): Promise<void> {
+  const limit = AbortSignal.timeout(limitMs)
   let exit: NodeExit | undefined
   void node.exited.then((value) => {
     exit = value
@@ -156,7 +158,7 @@ async function untilReady(node: NodeProcess): Promise<void> {
     if (await isReady(node.url, limit)) return
     await Promise.race([node.exited, sleep(READY_POLL_MS)])
   }
-  throw new Error(`${node.name} was not ready after ${READY_LIMIT_MS / 1000} s:\n${node.output()}`)
+  throw new Error(`${node.name} was not ready after ${limitMs / 1000} s:\n${node.output()}`)
 }
 
 async function isReady(url: string, limit: AbortSignal): Promise<boolean> {
