@@ -1,3 +1,4 @@
+import { hardCases } from './hard-cases.js'
 import { exploreAtRandom } from './random-exploration.js'
 
 /**
@@ -5,9 +6,11 @@ import { exploreAtRandom } from './random-exploration.js'
  * found as JSON. Run over the service without one of its guards.
  *
  * @param seconds how long to search
+ * @param hardCase the name of the scenario to search in; empty for random ones
  * @param seed of a run that is known to have failed; tried first, as long as the same seed still makes the same run
  */
-const [seconds = '60', seed] = process.argv.slice(2)
+const [seconds = '60', hardCase = '', seed] = process.argv.slice(2)
+if (hardCase !== '' && !hardCases[hardCase]) throw new Error(`There is no hard case "${hardCase}"`)
 const startedAt = process.cpuUsage()
 const spent = (): number => {
   const { user, system } = process.cpuUsage(startedAt)
@@ -26,7 +29,7 @@ process.stdout.write(
 )
 
 async function explore(first: number, count: number) {
-  const explored = await exploreAtRandom(first, count)
+  const explored = await exploreAtRandom(first, count, hardCases[hardCase])
   runs += explored.runs
   return explored
 }

@@ -122,7 +122,7 @@ function replaced(source, file, snippet, replacement) {
   return source.replace(snippet, () => replacement)
 }
 
-async function without(index, { name, file, snippet, without: replacement }) {
+async function without(index, { name, file, snippet, without: replacement, hardCase = '' }) {
   const folder = join(work, `${index}`)
   cpSync(whole, folder, { recursive: true })
   compile(folder, file, (source) => {
@@ -136,6 +136,7 @@ async function without(index, { name, file, snippet, without: replacement }) {
     '--no-warnings',
     program,
     String(secondsAGuard),
+    hardCase,
     ...known,
   ])
   rmSync(folder, { recursive: true, force: true })

@@ -1,5 +1,6 @@
 import { expect, test } from '@jest/globals'
 import { seed } from '../support/seed.js'
+import { hardCases } from './hard-cases.js'
 import { describeFailure } from './minimised-trace.js'
 import { exploreAtRandom } from './random-exploration.js'
 
@@ -14,3 +15,9 @@ test('no random run of nodes, clients and troubles breaks a promise', async () =
     throw new Error(await describeFailure(failure.scenario, failure.chosen, failure.violation, failure.seed))
   expect(runs).toBe(wanted)
 }, 900_000)
+
+test.each(Object.entries(hardCases))('no random order breaks a promise: %s', async (_title, hardCase) => {
+  const { failure } = await exploreAtRandom(seed, 1_000, hardCase)
+  if (failure)
+    throw new Error(await describeFailure(hardCase, failure.chosen, failure.violation, failure.seed))
+})
