@@ -246,7 +246,7 @@ describe('three nodes over one Redis', () => {
       const entry = { l1TtlMs: 60_000, l2TtlMs: 60_000 }
       const answer = await ask(node(0), caches[0], 'a', loads.heldBy(gate), { entry })
       expect(answer).toEqual({ value: 'old', staleness: 'expired' })
-      expect(loads.count).toBe(1)
+      await until('the load has begun', () => loads.count === 1)
       await cluster.change({ keys: ['a'] }, node(1))
       gate.open()
       await until('what it brought was refused', () => caches[0].statistics.fenced > 0)
