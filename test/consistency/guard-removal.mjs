@@ -4,22 +4,12 @@
  * MODELS_ONLY=1 no servers are needed, and what only they can show is left out. Exits with 1 if a guard's removal goes unnoticed.
  */
 import { spawn } from 'node:child_process'
-import {
-  cpSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs'
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { availableParallelism, tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
-import { fileURLToPath, pathToFileURL } from 'node:url'
-import { transformSync } from '@swc/core'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { compile, compileExplorer, copyExplorer, root } from './compiled.mjs'
 
-const root = fileURLToPath(new URL('../..', import.meta.url))
 const secondsAGuard = Number(process.env.SECONDS ?? 60)
 /** Seeds of runs that failed without a guard: tried first, and replaced when they no longer do. */
 const seedsFile = join(root, 'test/consistency/guard-seeds.json')
@@ -29,12 +19,7 @@ process.on('exit', () => rmSync(work, { recursive: true, force: true }))
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1))
 
 const whole = join(work, 'whole')
-for (const folder of ['src', 'test/consistency', 'test/support']) {
-  for (const name of readdirSync(join(root, folder), { recursive: true })) {
-    if (name.endsWith('.ts')) compile(whole, join(folder, name), (source) => source)
-  }
-}
-writeFileSync(join(whole, 'package.json'), '{"type":"module"}')
+compileExplorer(whole)
 symlinkSync(join(root, 'node_modules'), join(work, 'node_modules'))
 
 const { guards, plantedBug } = await import(pathToFileURL(join(whole, 'test/consistency/guards.js')).href)
@@ -124,7 +109,7 @@ function replaced(source, file, snippet, replacement) {
 
 async function without(index, { name, file, snippet, without: replacement, hardCase = '' }) {
   const folder = join(work, `${index}`)
-  cpSync(whole, folder, { recursive: true })
+  copyExplorer(whole, folder)
   compile(folder, file, (source) => {
     if (source.split(snippet).length !== 2)
       throw new Error(`${file} does not contain exactly once: ${snippet}`)
@@ -143,14 +128,6 @@ async function without(index, { name, file, snippet, without: replacement, hardC
   const line = output.split('\n').find((text) => text.startsWith('{'))
   if (line) return JSON.parse(line)
   return { seconds: 0, runs: 0, trouble: `exit code ${code}: ${output.slice(0, 500)}` }
-}
-
-function compile(into, file, change) {
-  const target = join(into, file.replace(/\.ts$/, '.js'))
-  mkdirSync(dirname(target), { recursive: true })
-  const source = change(readFileSync(join(root, file), 'utf8'))
-  const options = { cwd: root, configFile: join(root, '.swcrc'), filename: file, sourceMaps: false }
-  writeFileSync(target, transformSync(source, options).code)
 }
 
 function run(program, args, cwd = root) {

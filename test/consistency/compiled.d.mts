@@ -1,0 +1,4 @@
+export const root: string
+export function compileExplorer(folder: string): void
+export function copyExplorer(from: string, to: string): void
+export function compile(folder: string, file: string, change?: (source: string) => string): void

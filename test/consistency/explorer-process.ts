@@ -1,0 +1,33 @@
+import { execFile } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { compileExplorer } from './compiled.mjs'
+import type { Explored } from './explore.js'
+
+/** Explores in a process of plain Node: within Jest, whose modules are contexts of their own, it takes eight times as long. */
+export class ExplorerProcess {
+  readonly #folder = mkdtempSync(join(tmpdir(), 'aftercommit-explorer-'))
+
+  constructor() {
+    compileExplorer(this.#folder)
+  }
+
+  /** @throws Error with the trace of a run that broke a promise */
+  async explore(...args: readonly (string | number)[]): Promise<Explored> {
+    const program = join(this.#folder, 'test/consistency/explore.js')
+    const { stdout } = await promisify(execFile)(process.execPath, [
+      '--no-warnings',
+      program,
+      ...args.map(String),
+    ])
+    const explored = JSON.parse(stdout) as Explored
+    if (explored.failure) throw new Error(explored.failure)
+    return explored
+  }
+
+  remove(): void {
+    rmSync(this.#folder, { recursive: true, force: true })
+  }
+}
