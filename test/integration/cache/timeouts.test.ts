@@ -81,6 +81,7 @@ overEveryTopology('timeouts', (cluster, { tiers }) => {
       const options = { tags: ['of the value'], entry: long }
       const stale = await ask(firstNode(), caches[0], 'a', loads.heldBy(gate), options)
       expect(stale).toEqual({ value: 'load 1', staleness: 'expired' })
+      await until('the load has begun', () => loads.count === 2)
       await cluster().change(which === 'key' ? { keys: ['a'] } : { tags: ['of the value'] })
       const { fenced } = caches[0].statistics
       gate.open()
@@ -88,7 +89,8 @@ overEveryTopology('timeouts', (cluster, { tiers }) => {
       await settle()
       for (const cache of caches) expect(await cache.get('a')).toBeUndefined()
       for (const cache of caches) {
-        expect(await cache.getOrCreate('a', async () => 'new', options)).toBe('new')
+        const patient = { ...options, entry: { ...long, softTimeoutMs: 60_000 } }
+        expect(await cache.getOrCreate('a', async () => 'new', patient)).toBe('new')
         expect(await cache.get('a')).toBe('new')
       }
     },
@@ -101,6 +103,7 @@ overEveryTopology('timeouts', (cluster, { tiers }) => {
     const reading = caches[0].getOrCreate('a', loads.heldBy(gate))
     await expect(reading).rejects.toThrow(new LoadTimeoutError(caches[0].name, 'a', 20))
     await expect(reading).rejects.toMatchObject({ name: 'LoadTimeoutError', key: 'a', timeoutMs: 20 })
+    await until('the load has begun', () => loads.count === 1)
     expect(loads.contexts[0]?.signal.aborted).toBe(false)
     gate.open()
     await until('the value is kept', async () => (await caches[0].get('a')) === 'load 1')
@@ -119,6 +122,7 @@ overEveryTopology('timeouts', (cluster, { tiers }) => {
     const loads = new CountedLoads()
     const reads = [1, 2].map(() => cache.getOrCreate('a', loads.endless))
     for (const read of reads) await expect(read).rejects.toThrow(LoadTimeoutError)
+    await until('the load has begun', () => loads.count === 1)
     expect(loads.contexts.map(({ signal }) => signal.aborted)).toEqual([true])
   })
 
@@ -126,7 +130,8 @@ overEveryTopology('timeouts', (cluster, { tiers }) => {
     const [cache] = await newCacheInStep(cluster(), { hardTimeoutMs: 50, clusterSingleFlight: false })
     const loads = new CountedLoads()
     await expect(cache.getOrCreate('a', loads.endless)).rejects.toThrow(LoadTimeoutError)
-    expect(await cache.getOrCreate('a', loads.load)).toBe('load 2')
+    await until('the load has begun', () => loads.count === 1)
+    expect(await cache.getOrCreate('a', loads.load, { entry: { hardTimeoutMs: 60_000 } })).toBe('load 2')
   })
 
   test('a soft timeout with nothing stale goes on waiting', async () => {
