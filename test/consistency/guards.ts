@@ -172,7 +172,7 @@ export const guards: readonly Guard[] = [
     name: 'what a caller joined is compared by its real tags when it lands',
     promise: 3,
     file: `${cache}/flights.ts`,
-    snippet: 'if (nothingBetween || hasLeft() || isCurrent) return landing',
+    snippet: 'if (nothingBetween || hasLeft()) return landing',
     without: 'return landing',
     why: 'The tag was invalidated after the flight began and before this caller came.',
     hardCase: 'a load whose tags come late',

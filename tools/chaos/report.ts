@@ -1,5 +1,5 @@
-import type { Verdict, Violation, ViolationKind } from './checker.js'
 import type { ChaosOptions } from './options.js'
+import type { Verdict, Violation, ViolationKind } from './verdict.js'
 
 export interface Report {
   readonly mode: string

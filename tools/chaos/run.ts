@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createNaiveTable } from '../demo/naive-table.js'
 import { installAudit } from './audit.js'
-import { HistoryChecker, type Verdict } from './checker.js'
+import { HistoryChecker } from './checker.js'
 import { Cluster } from './cluster.js'
 import { noteConvergence } from './convergence.js'
 import type { Fault } from './faults/fault.js'
@@ -19,6 +19,7 @@ import { Schedule } from './schedule.js'
 import { seedWorld } from './seed-world.js'
 import { Storm } from './storm.js'
 import { Traffic } from './traffic.js'
+import type { Verdict } from './verdict.js'
 
 /** The service's default. */
 const boundMs = 2_000

@@ -127,9 +127,9 @@ export class Flights {
       // have come before this caller did, which would make the value older than its request. Only if nothing
       // at all was applied between the load's begin and this caller is a stale value still new enough for it.
       const nothingBetween = stamp.epoch === joined.epoch && stamp.position >= joined.position
+      if (nothingBetween || hasLeft()) return landing
       // What was created in between invalidates nothing where nobody keeps its absence, so that cannot tell either.
-      const isCurrent = this.hasEnd(landing.entry) && applied.isFresh(stamp, slots)
-      if (nothingBetween || hasLeft() || isCurrent) return landing
+      if (this.hasEnd(landing.entry) && applied.isFresh(stamp, slots)) return landing
     }
   }
 

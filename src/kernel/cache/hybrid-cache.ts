@@ -2,7 +2,6 @@ import type { Stamp } from '../journal/applied-journal.js'
 import { currentScope } from '../persistence/transaction-scope.js'
 import { BatchLoads, type LoadMissing } from './batch-loads.js'
 import { type CacheEntry, never } from './cache-entry.js'
-import { NotInTierError } from './cache-errors.js'
 import {
   type CacheSurroundings,
   checkedLimits,
@@ -25,6 +24,7 @@ import { Loader } from './loader.js'
 import { MemoryTier } from './memory-tier.js'
 import { Misses, SingleLoads } from './misses.js'
 import { givenOf } from './mutation-safety.js'
+import { OneTierReads } from './one-tier-reads.js'
 import { Tiers } from './tiers.js'
 import { loadInTransaction, loadManyInTransaction } from './uncached-reads.js'
 
@@ -48,6 +48,7 @@ export class HybridCache<Value = unknown, Key extends string = string> {
   readonly #memory: MemoryTier
   readonly #entries: Entries
   readonly #tiers: Tiers
+  readonly #oneTier: OneTierReads
   readonly #loader: Loader
   readonly #misses: Misses
   readonly #single: SingleLoads
@@ -84,6 +85,7 @@ export class HybridCache<Value = unknown, Key extends string = string> {
     this.#memory = memory
     this.#entries = entries
     this.#tiers = tiers
+    this.#oneTier = new OneTierReads(lease, tiers, loader)
     this.#loader = loader
     // What L2 holds from before this cache existed here may have been invalidated by events that no rule of its
     // own was there to read.
@@ -118,7 +120,10 @@ export class HybridCache<Value = unknown, Key extends string = string> {
     const { consistency } = options
     const satisfying = consistency?.satisfy()
     if (satisfying) await satisfying
-    if (consistency?.onlyTier) return this.#readOneTier(this.#read(key, factory, options)) as Promise<Result>
+    if (consistency?.onlyTier) {
+      const landing = await this.#oneTier.fetch(this.#read(key, factory, options), consistency.onlyTier)
+      return this.#answer(key, landing, options) as Result
+    }
     const hit = this.#freshInMemory(key, options.entry)
     if (hit === undefined) {
       const landing = await this.#misses.fetch(this.#read(key, factory, options), this.#single)
@@ -291,23 +296,5 @@ export class HybridCache<Value = unknown, Key extends string = string> {
       this.statistics.misses++
       if (events.wants('miss')) events.emit('miss', { cache: this.name, key })
     }
-  }
-
-  /** For tests and the demo: one tier alone, never falling through to another. */
-  async #readOneTier(read: Read): Promise<unknown> {
-    const { key, options, entry: entryOptions } = read
-    const tier = options.consistency?.onlyTier
-    if (tier === 'database') {
-      const { entry, staleness } = await this.#loader.load(read, {
-        signal: new AbortController().signal,
-        awaited: true,
-      })
-      return this.#answer(key as Key, { entry, source: 'bypass', staleness }, options)
-    }
-    const { lease } = this.around
-    const entry =
-      tier === 'l1' ? this.#tiers.inMemory(key, entryOptions) : await this.#tiers.inShared(key, entryOptions)
-    if (!entry || !tier || !lease.holds()) throw new NotInTierError(tier ?? '')
-    return this.#answer(key as Key, { entry, source: tier }, options)
   }
 }

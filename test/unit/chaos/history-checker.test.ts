@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test } from '@jest/globals'
-import { HistoryChecker, pausedNode, type Verdict, type ViolationKind } from '../../../tools/chaos/checker.js'
+import { HistoryChecker, pausedNode } from '../../../tools/chaos/checker.js'
 import {
   type FinalJournalRecord,
   type FinalNodeRecord,
@@ -12,6 +12,7 @@ import {
   readHistory,
   type WriteRecord,
 } from '../../../tools/chaos/history.js'
+import type { Verdict, ViolationKind } from '../../../tools/chaos/verdict.js'
 
 const boundUs = 2_000_000
 const second = 1_000_000

@@ -1,0 +1,32 @@
+import type { Tier } from '../journal/consistency.js'
+import type { Lease } from '../journal/lease.js'
+import { NotInTierError } from './cache-errors.js'
+import type { Read } from './cache-options.js'
+import type { Landing } from './flights.js'
+import type { Loader } from './loader.js'
+import type { Tiers } from './tiers.js'
+
+/** For tests and the demo: a read of one tier alone, which never falls through to another. */
+export class OneTierReads {
+  constructor(
+    private readonly lease: Lease,
+    private readonly tiers: Tiers,
+    private readonly loader: Loader,
+  ) {}
+
+  /**
+   * @throws NotInTierError if the tier has no fresh value
+   * @throws what the factory throws
+   */
+  async fetch(read: Read, tier: Tier): Promise<Landing> {
+    const { key, entry: options } = read
+    if (tier === 'database') {
+      const waiters = { signal: new AbortController().signal, awaited: true }
+      const { entry, staleness } = await this.loader.load(read, waiters)
+      return { entry, source: 'bypass', staleness }
+    }
+    const entry = tier === 'l1' ? this.tiers.inMemory(key, options) : await this.tiers.inShared(key, options)
+    if (!entry || !this.lease.holds()) throw new NotInTierError(tier)
+    return { entry, source: tier }
+  }
+}
