@@ -1,0 +1,5 @@
+import type { Suite } from '../suite.js'
+import { l1 } from './l1.js'
+
+/** In the order in which they run. */
+export const suites: readonly Suite[] = [l1]
