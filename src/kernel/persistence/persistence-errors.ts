@@ -65,7 +65,9 @@ export function isConnectionFailure(error: unknown): boolean {
   const code = (error as NodeJS.ErrnoException).code ?? ''
   return (
     /^E[A-Z_]+$/.test(code) ||
-    /^(Connection terminated|timeout exceeded|Query read timeout|Client was closed)/.test(error.message)
+    /^(Connection terminated|timeout ex(ceeded|pired)|Query read timeout|Client (was closed|has encountered))/.test(
+      error.message,
+    )
   )
 }
 
