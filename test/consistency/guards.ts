@@ -68,7 +68,7 @@ export const guards: readonly Guard[] = [
     name: 'L1 is compared at every read',
     promise: 3,
     file: `${cache}/hybrid-cache.ts`,
-    snippet: 'return applied.isFresh(entry.stamp, entry.slots) ? entry : undefined',
+    snippet: 'return this.around.applied.isFresh(entry.stamp, entry.slots) ? entry : undefined',
     without: 'return entry',
     why: 'Nothing evicts a value when it is invalidated.',
   },
@@ -154,10 +154,9 @@ export const guards: readonly Guard[] = [
   {
     name: 'no hit without a lease',
     promise: 4,
-    file: `${cache}/hybrid-cache.ts`,
-    snippet: `    if (!lease.holds()) return undefined
-    const entry = this.#memory.get(key)`,
-    without: '    const entry = this.#memory.get(key)',
+    file: `${journal}/lease.ts`,
+    snippet: 'if (now >= this.#until) return undefined',
+    without: '',
     why: 'A node that was paused, or cut off, does not know what it has missed.',
   },
   {
@@ -290,8 +289,8 @@ export const guards: readonly Guard[] = [
     name: 'a suspended machine loses its lease',
     promise: 4,
     file: `${journal}/lease.ts`,
-    snippet: 'if (Math.abs(this.clock.wall() - now - this.#offset) <= suspensionToleranceMs) return true',
-    without: 'return true',
+    snippet: 'if (Math.abs(this.clock.wall() - now - this.#offset) <= suspensionToleranceMs) {',
+    without: 'if (true) {',
     why: 'Its monotonic clock stood still, and with it the end of the lease.',
   },
   {

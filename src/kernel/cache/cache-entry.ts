@@ -3,7 +3,8 @@ import type { LastingOptions } from './entry-options.js'
 
 /**
  * A cached value with what its freshness is judged by, as one node holds it. Times are monotonic ms of this node.
- * Only `refreshAt`, `retryAt` and `triedAt` ever change: they say what this node is about to do, not what the value is.
+ * Only `refreshAt`, `retryAt`, `triedAt` and `answer` ever change: they say what this node is about to do, not what the
+ * value is.
  */
 export interface CacheEntry {
   /** What is kept of the value: itself, frozen, or what copies are made from. Callers are given `givenOf` it. */
@@ -26,6 +27,8 @@ export interface CacheEntry {
   retryAt: number
   /** The position at which that load was tried. What happens to the value later is worth another attempt at once. */
   triedAt: number
+  /** The answer to a hit, once there was one: for what all callers may share, they share the promise as well. */
+  answer: Promise<unknown> | undefined
   /** Whether it can be protected from those who are given it; if not, it is given to those who wait and forgotten. */
   readonly keepable: boolean
   readonly bytes: number

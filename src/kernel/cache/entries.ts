@@ -113,6 +113,7 @@ export class Entries {
         options.eagerRefreshThreshold > 0 ? now + options.eagerRefreshThreshold * (freshUntil - now) : never,
       retryAt: 0,
       triedAt: 0,
+      answer: undefined,
       bytes: options.sizeBytes ?? (this.measured ? estimatedBytes(kept) : 0),
       etag,
       lastModified,

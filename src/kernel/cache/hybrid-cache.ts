@@ -1,4 +1,6 @@
+import { ambient } from '../ambient.js'
 import type { Stamp } from '../journal/applied-journal.js'
+import type { Consistency } from '../journal/consistency.js'
 import { currentScope } from '../persistence/transaction-scope.js'
 import { BatchLoads, type LoadMissing } from './batch-loads.js'
 import { type CacheEntry, never } from './cache-entry.js'
@@ -23,7 +25,7 @@ import { outerLoad } from './load-scope.js'
 import { Loader } from './loader.js'
 import { MemoryTier } from './memory-tier.js'
 import { Misses, SingleLoads } from './misses.js'
-import { givenOf } from './mutation-safety.js'
+import { givenOf, isShareable } from './mutation-safety.js'
 import { OneTierReads } from './one-tier-reads.js'
 import { Tiers } from './tiers.js'
 import { loadInTransaction, loadManyInTransaction } from './uncached-reads.js'
@@ -109,14 +111,24 @@ export class HybridCache<Value = unknown, Key extends string = string> {
    * @throws LoadTimeoutError after a hard timeout, if nothing stale may be answered instead
    * @throws the reason of `options.signal` once it has aborted
    */
-  async getOrCreate<Result extends Value>(
+  getOrCreate<Result extends Value>(
     key: Key,
     factory: Factory<Value, Result>,
     options: ReadOptions<Result> = noOptions,
   ): Promise<Result> {
+    const shared = this.#sharedAnswer(key, options) as Promise<Result> | undefined
+    return shared ?? this.#getOrCreate(key, factory, options)
+  }
+
+  async #getOrCreate<Result extends Value>(
+    key: Key,
+    factory: Factory<Value, Result>,
+    options: ReadOptions<Result>,
+  ): Promise<Result> {
     if (currentScope()) {
       return (await loadInTransaction(this.#read(key, factory, options), this.statistics)) as Result
     }
+    const { lease, clock } = this.around
     const { consistency } = options
     const satisfying = consistency?.satisfy()
     if (satisfying) await satisfying
@@ -124,13 +136,14 @@ export class HybridCache<Value = unknown, Key extends string = string> {
       const landing = await this.#oneTier.fetch(this.#read(key, factory, options), consistency.onlyTier)
       return this.#answer(key, landing, options) as Result
     }
-    const hit = this.#freshInMemory(key, options.entry)
+    const hit = this.#freshInMemory(key, lease.heldAt(), options.entry)
     if (hit === undefined) {
       const landing = await this.#misses.fetch(this.#read(key, factory, options), this.#single)
       return this.#answer(key, landing, options) as Result
     }
-    if (hit.refreshAt !== never && hit.refreshAt <= this.around.clock.now())
+    if (hit.refreshAt !== never && hit.refreshAt <= clock.now())
       this.#eager.begin(this.#read(key, factory, options), hit)
+    if (isShareable(hit.kept)) hit.answer ??= Promise.resolve(hit.kept)
     return this.#answerHit(key, hit, options) as Result
   }
 
@@ -146,7 +159,7 @@ export class HybridCache<Value = unknown, Key extends string = string> {
     await consistency?.satisfy()
     const { lease } = this.around
     if (!lease.holds()) await this.around.renewLease()
-    const hit = this.#freshInMemory(key, entry)
+    const hit = this.#freshInMemory(key, lease.heldAt(), entry)
     if (hit) return this.#answerHit(key, hit, options) as Value
     const copy = lease.holds() ? await this.#tiers.copyFromShared(key, this.#settled(entry)) : undefined
     return copy && (this.#answer(key, { entry: copy, source: 'l2' }, options) as Value)
@@ -157,7 +170,7 @@ export class HybridCache<Value = unknown, Key extends string = string> {
    * No token is honoured: whoever has one calls `get`.
    */
   peek(key: Key): Value | undefined {
-    const hit = currentScope() ? undefined : this.#freshInMemory(key)
+    const hit = currentScope() ? undefined : this.#freshInMemory(key, this.around.lease.heldAt())
     return hit && (this.#answerHit(key, hit, noOptions) as Value)
   }
 
@@ -181,7 +194,7 @@ export class HybridCache<Value = unknown, Key extends string = string> {
     const batch = new BatchLoads<Key>(loadMissing, this.#tiers, this.#loader)
     const answers = await Promise.all(
       wanted.map(async (key) => {
-        const hit = this.#freshInMemory(key, options.entry)
+        const hit = this.#freshInMemory(key, this.around.lease.heldAt(), options.entry)
         if (hit) return this.#answerHit(key, hit, options)
         const alone: Factory<Value, Result> = async ({ signal }) =>
           (await loadMissing([key], signal)).get(key) as Result
@@ -247,13 +260,25 @@ export class HybridCache<Value = unknown, Key extends string = string> {
     return this.#writes.clear(keepFailSafe ? 'expire' : 'remove')
   }
 
-  #freshInMemory(key: Key, chosen?: Partial<EntryOptions>): CacheEntry | undefined {
-    if (chosen?.skipL1Read ?? this.#defaults.skipL1Read) return undefined
-    const { lease, applied, clock } = this.around
-    if (!lease.holds()) return undefined
+  /**
+   * The answer to the most frequent read: a fresh hit that asks for nothing special and is part of nothing. No promise
+   * is made for it, and one clock is read, which makes it three times as fast as going through an async function.
+   */
+  #sharedAnswer(key: Key, { consistency, entry: chosen }: Asking): Promise<unknown> | undefined {
+    if (ambient() || chosen || (consistency && !consistency.isUndemanding)) return undefined
+    const now = this.around.lease.heldAt()
+    const hit = this.#freshInMemory(key, now)
+    if (!hit?.answer || (now as number) >= hit.refreshAt) return undefined
+    this.#noteHit(key, hit, consistency)
+    return hit.answer
+  }
+
+  /** @param now monotonic ms of a look at the lease, undefined if it does not hold */
+  #freshInMemory(key: Key, now: number | undefined, chosen?: Partial<EntryOptions>): CacheEntry | undefined {
+    if (now === undefined || (chosen?.skipL1Read ?? this.#defaults.skipL1Read)) return undefined
     const entry = this.#memory.get(key)
-    if (entry === undefined || clock.now() >= entry.freshUntil) return undefined
-    return applied.isFresh(entry.stamp, entry.slots) ? entry : undefined
+    if (entry === undefined || now >= entry.freshUntil) return undefined
+    return this.around.applied.isFresh(entry.stamp, entry.slots) ? entry : undefined
   }
 
   #read<Result extends Value>(key: Key, factory: Factory<Value, Result>, options: ReadOptions<Result>): Read {
@@ -265,12 +290,16 @@ export class HybridCache<Value = unknown, Key extends string = string> {
   }
 
   #answerHit(key: Key, entry: CacheEntry, { consistency, entry: chosen }: Asking): unknown {
+    this.#noteHit(key, entry, consistency)
+    outerLoad()?.add(this.#entries.namesOf(key, entry))
+    return givenOf(entry.kept, chosen?.clone)
+  }
+
+  #noteHit(key: Key, { obtainedAt }: CacheEntry, consistency: Consistency | undefined): void {
     this.statistics.l1Hits++
     const { events } = this.around
     if (events.wants('hit')) events.emit('hit', { cache: this.name, key, tier: 'l1' })
-    consistency?.answered('l1', entry.obtainedAt)
-    outerLoad()?.add(this.#entries.namesOf(key, entry))
-    return givenOf(entry.kept, chosen?.clone)
+    consistency?.answered('l1', obtainedAt)
   }
 
   #answer(key: Key, landing: Landing, options: Asking): unknown {

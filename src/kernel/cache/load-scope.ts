@@ -1,4 +1,4 @@
-import { AsyncLocalStorage } from 'node:async_hooks'
+import { ambient, runAsPartOf } from '../ambient.js'
 import type { Staleness } from './cache-events.js'
 
 /** What a load learns of the cached reads inside it, collected while its factory runs. */
@@ -18,10 +18,8 @@ export class LoadScope {
   }
 }
 
-const ambient = new AsyncLocalStorage<LoadScope>()
-
 export function runLoad<Result>(scope: LoadScope, load: () => Promise<Result>): Promise<Result> {
-  return ambient.run(scope, load)
+  return runAsPartOf({ load: scope }, load)
 }
 
 /**
@@ -29,5 +27,5 @@ export function runLoad<Result>(scope: LoadScope, load: () => Promise<Result>): 
  * the inner one depends on; without that the outer entry would outlive an invalidation of what it was made from.
  */
 export function outerLoad(): LoadScope | undefined {
-  return ambient.getStore()
+  return ambient()?.load
 }

@@ -53,6 +53,11 @@ export class Copied {
   }
 }
 
+/** Whether all callers can be given the same. */
+export function isShareable(kept: unknown): boolean {
+  return !(kept instanceof Copied)
+}
+
 /**
  * What a caller is given of what an entry keeps: all the same frozen value, or each a copy.
  *

@@ -41,6 +41,11 @@ export class Consistency {
     this.#required = required
   }
 
+  /** Whether the request may be answered by whatever is fresh here: it has sent no token, has not written, and wants no tier. */
+  get isUndemanding(): boolean {
+    return this.#required === undefined && this.onlyTier === undefined
+  }
+
   /** The position that a flight must have begun at for this request to join it; 0 without a token. */
   get requiredPosition(): number {
     const position = this.#required?.position

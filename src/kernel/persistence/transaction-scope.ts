@@ -1,5 +1,5 @@
-import { AsyncLocalStorage } from 'node:async_hooks'
 import type { EntityManager } from 'typeorm'
+import { ambient, runAsPartOf } from '../ambient.js'
 import type { DomainEvent } from '../domain/domain-event.js'
 import { UnitOfWorkError } from './persistence-errors.js'
 import type { TrackedAggregates } from './tracked-aggregates.js'
@@ -73,20 +73,18 @@ export class TransactionScope {
   }
 }
 
-const ambient = new AsyncLocalStorage<TransactionScope | undefined>()
-
 export function runInScope<Result>(scope: TransactionScope, work: () => Promise<Result>): Promise<Result> {
-  return ambient.run(scope, work)
+  return runAsPartOf({ transaction: scope }, work)
 }
 
 /** Undefined outside a unit of work. */
 export function currentScope(): TransactionScope | undefined {
-  return ambient.getStore()
+  return ambient()?.transaction
 }
 
 /** @throws UnitOfWorkError outside a unit of work */
 export function requireScope(): TransactionScope {
-  const scope = ambient.getStore()
+  const scope = currentScope()
   if (!scope) {
     throw new UnitOfWorkError(
       'No unit of work is active: aggregates are loaded and saved by command handlers',
