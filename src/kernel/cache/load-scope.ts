@@ -1,6 +1,12 @@
 import { ambient, runAsPartOf } from '../ambient.js'
 import type { Staleness } from './cache-events.js'
 
+declare module '../ambient.js' {
+  interface Ambient {
+    readonly load?: LoadScope
+  }
+}
+
 /** What a load learns of the cached reads inside it, collected while its factory runs. */
 export class LoadScope {
   readonly names = new Set<string>()

@@ -4,6 +4,12 @@ import type { DomainEvent } from '../domain/domain-event.js'
 import { UnitOfWorkError } from './persistence-errors.js'
 import type { TrackedAggregates } from './tracked-aggregates.js'
 
+declare module '../ambient.js' {
+  interface Ambient {
+    readonly transaction?: TransactionScope
+  }
+}
+
 /** What all scopes of one transaction share. */
 export interface TransactionResources {
   readonly manager: EntityManager
