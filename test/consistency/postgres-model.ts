@@ -1,11 +1,6 @@
-import type {
-  Journal,
-  JournalMessage,
-  JournalPage,
-  NumberingResult,
-  Place,
-} from '../../src/kernel/journal/journal.js'
+import type { Journal, JournalPage, NumberingResult, Place } from '../../src/kernel/journal/journal.js'
 import type { Connections } from '../../src/kernel/persistence/connections.js'
+import { type OutboxRow, pageOf } from '../support/journal-page.js'
 import type { Commit, History } from './history.js'
 import type { Scheduler, Touches } from './scheduler.js'
 import type { SimulatedTime } from './simulated-time.js'
@@ -18,17 +13,13 @@ export interface Caller {
   nextRequest(): string
 }
 
-interface OutboxRow {
+interface CommittedRow extends OutboxRow {
   readonly id: number
-  readonly type: string
-  readonly payload: unknown
   readonly commit: Commit
-  position: number | null
-  numberingId: string
 }
 
 interface Snapshot {
-  readonly unnumbered: readonly OutboxRow[]
+  readonly unnumbered: readonly CommittedRow[]
   readonly head: number
 }
 
@@ -52,7 +43,7 @@ export class PostgresModel {
   #epochs = 1
   #connections = 0
   readonly #rows = new Map<string, string | null>()
-  #outbox: OutboxRow[] = []
+  #outbox: CommittedRow[] = []
   #ids = 0
   #head = 0
   #headId: string | null = null
@@ -243,31 +234,8 @@ export class PostgresModel {
   }
 
   #page(after: number, atMost: number, places: readonly Place[]): JournalPage {
-    const numbered = this.#outbox
-      .filter((row): row is OutboxRow & { position: number } => row.position !== null)
-      .sort((a, b) => a.position - b.position)
-    return {
-      epoch: this.epoch,
-      head: this.#head,
-      headId: this.#headId,
-      unnumbered: numbered.length < this.#outbox.length,
-      clockMs: this.time.now,
-      contradicted: places.some((place) =>
-        numbered.some((row) => row.position === place.position && row.numberingId !== place.numberingId),
-      ),
-      afterId: numbered.find((row) => row.position === after)?.numberingId ?? null,
-      messages: numbered
-        .filter((row) => row.position > after)
-        .slice(0, atMost)
-        .map(
-          ({ position, numberingId, type, payload }): JournalMessage => ({
-            position,
-            numberingId,
-            type,
-            payload,
-          }),
-        ),
-    }
+    const state = { epoch: this.epoch, head: this.#head, headId: this.#headId, clockMs: this.time.now }
+    return pageOf(this.#outbox, state, after, atMost, places)
   }
 
   #commit(
@@ -286,7 +254,7 @@ export class PostgresModel {
         const moment = this.history.nextMoment()
         const before = keys.map((key) => [key, this.rowOf(key)] as const)
         for (const [key, value] of writes) this.#write(key, value)
-        const rows = events.map(({ id, type, payload }, index): OutboxRow => {
+        const rows = events.map(({ id, type, payload }, index): CommittedRow => {
           const commit = { moment, operation: operations[index] ?? '', keys }
           return { id, type, payload, commit, position: null, numberingId: '' }
         })

@@ -7,7 +7,7 @@ import { Consistency } from '../../src/kernel/journal/consistency.js'
 import type { JournalMessage } from '../../src/kernel/journal/journal.js'
 import type { Node } from '../../src/node.js'
 import type { CacheCluster } from './cache-cluster.js'
-import { type FreshDatabase, query, withClient } from './fresh-database.js'
+import { type FreshDatabase, query, setBackIn, withClient } from './fresh-database.js'
 import { until } from './until.js'
 
 export type OnAllNodes<Value = unknown> = readonly [HybridCache<Value>, ...HybridCache<Value>[]]
@@ -71,12 +71,7 @@ export async function messagesAfter(database: FreshDatabase, position: number): 
 export async function setBack(database: FreshDatabase, position: number): Promise<void> {
   await withClient(database.url, async (client) => {
     await client.query('begin')
-    await client.query('delete from aftercommit_kernel.outbox_message where position > $1', [position])
-    await client.query(
-      `update aftercommit_kernel.journal_head set position = $1, numbering_id =
-         (select numbering_id from aftercommit_kernel.outbox_message where position = $1)`,
-      [position],
-    )
+    await setBackIn(client, position)
     await client.query('commit')
   })
 }

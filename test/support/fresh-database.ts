@@ -74,3 +74,13 @@ export async function query<Row extends object>(
 ): Promise<Row[]> {
   return withClient(database.url, async (client) => (await client.query(text, [...values])).rows as Row[])
 }
+
+/** As the restore of a backup would: takes what has a position after this one away, in the client's transaction. */
+export async function setBackIn(client: pg.Client, position: number): Promise<void> {
+  await client.query('delete from aftercommit_kernel.outbox_message where position > $1', [position])
+  await client.query(
+    `update aftercommit_kernel.journal_head set position = $1, numbering_id =
+       (select numbering_id from aftercommit_kernel.outbox_message where position = $1)`,
+    [position],
+  )
+}

@@ -1,25 +1,13 @@
 import { randomUUID } from 'node:crypto'
-import type {
-  Journal,
-  JournalMessage,
-  JournalPage,
-  NumberingResult,
-  Place,
-} from '../../src/kernel/journal/journal.js'
-
-interface Row {
-  readonly type: string
-  readonly payload: unknown
-  position: number | null
-  numberingId: string
-}
+import type { Journal, JournalPage, NumberingResult, Place } from '../../src/kernel/journal/journal.js'
+import { type OutboxRow, pageOf } from './journal-page.js'
 
 /** Postgres as the protocol sees it, without Postgres. Tests change its history freely. */
 export class InMemoryJournal implements Journal {
   epoch = '00000000000000e1'
   head = 0
   headId: string | null = null
-  rows: Row[] = []
+  rows: OutboxRow[] = []
   /** The clock of this database, in ms. */
   now: () => number = () => 0
   readonly calls: string[] = []
@@ -58,29 +46,8 @@ export class InMemoryJournal implements Journal {
   async read(after: number, atMost: number, places: readonly Place[] = []): Promise<JournalPage> {
     this.calls.push(`read ${after}`)
     await this.beforeRead()
-    const numbered = this.rows.filter((row) => row.position !== null) as (Row & { position: number })[]
-    const page: JournalPage = {
-      epoch: this.epoch,
-      head: this.head,
-      headId: this.headId,
-      unnumbered: numbered.length < this.rows.length,
-      clockMs: this.now(),
-      contradicted: places.some((place) =>
-        numbered.some((row) => row.position === place.position && row.numberingId !== place.numberingId),
-      ),
-      afterId: numbered.find((row) => row.position === after)?.numberingId ?? null,
-      messages: numbered
-        .filter((row) => row.position > after)
-        .slice(0, atMost)
-        .map(
-          ({ position, numberingId, type, payload }): JournalMessage => ({
-            position,
-            numberingId,
-            type,
-            payload,
-          }),
-        ),
-    }
+    const { epoch, head, headId } = this
+    const page = pageOf(this.rows, { epoch, head, headId, clockMs: this.now() }, after, atMost, places)
     await this.afterRead()
     return page
   }

@@ -2,7 +2,13 @@ import { randomUUID } from 'node:crypto'
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
 import { modules } from '../../../src/container.js'
 import type { Node } from '../../../src/node.js'
-import { createFreshDatabase, type FreshDatabase, query, withClient } from '../../support/fresh-database.js'
+import {
+  createFreshDatabase,
+  type FreshDatabase,
+  query,
+  setBackIn,
+  withClient,
+} from '../../support/fresh-database.js'
 import { scriptedModule } from '../../support/scripted-module.js'
 import { rareChecks, startTestNode } from '../../support/test-node.js'
 import { until } from '../../support/until.js'
@@ -43,12 +49,7 @@ async function appliedEverywhere(): Promise<void> {
 async function restoreTo(head: number, renamed: readonly { id: string; name: string }[]): Promise<void> {
   await withClient(database.url, async (client) => {
     await client.query('begin')
-    await client.query('delete from aftercommit_kernel.outbox_message where position > $1', [head])
-    await client.query(
-      `update aftercommit_kernel.journal_head set position = $1, numbering_id =
-         (select numbering_id from aftercommit_kernel.outbox_message where position = $1)`,
-      [head],
-    )
+    await setBackIn(client, head)
     for (const { id, name } of renamed) {
       await client.query('update user_account set name = $2, version = version + 1 where id = $1', [id, name])
       await client.query(
