@@ -1,3 +1,4 @@
+import type { Curve, Series } from './curves/curve.js'
 import type { Row, RowEntry } from './row.js'
 
 /** One row as text: what was done, then everybody's figures, best first, ours marked. */
@@ -62,6 +63,17 @@ export function formatSummary(rows: readonly Row[]): string {
   return ['| work | ours | limit | reached, wanted | |', '| --- | --- | --- | --- | --- |', ...lines].join(
     '\n',
   )
+}
+
+/** One curve as text: a column for each line of the plot. */
+export function formatCurve({ title, x, y }: Curve, series: readonly Series[]): string {
+  const xs = series[0]?.points.map((point) => point.x) ?? []
+  const lines = xs.map((value, index) => {
+    const figures = series.map(({ points }) => numberText(points[index]?.y.median ?? Number.NaN).padStart(20))
+    return `${numberText(value).padStart(12)}${figures.join('')}`
+  })
+  const heads = series.map(({ name }) => name.padStart(20)).join('')
+  return [`${title}: ${y}`, `${x.padStart(12)}${heads}`, ...lines].join('\n')
 }
 
 export function numberText(value: number): string {

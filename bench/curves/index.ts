@@ -1,0 +1,4 @@
+import type { Curve } from './curve.js'
+import { invalidationRate, keys, tags } from './in-memory.js'
+
+export const curves: readonly Curve[] = [keys, tags, invalidationRate]
