@@ -18,12 +18,19 @@ afterAll(async () => {
   await database.drop()
 })
 
+/** At once, so that every connection of the pool has prepared what commands need. */
+function renameAll(ids: readonly string[], name: string): Promise<unknown> {
+  return Promise.all(ids.map((id) => renameUser(node, id, name)))
+}
+
 describe('commands go on', () => {
   test('after a migration has changed the type of a column that their statements return', async () => {
-    const { id } = await registerUser(node)
-    await renameUser(node, id, 'before')
+    const users = await Promise.all(Array.from({ length: 16 }, () => registerUser(node)))
+    const ids = users.map(({ id }) => id)
+    await renameAll(ids, 'before')
     await query(database, 'alter table user_account alter column name type varchar(200)')
-    expect((await renameUser(node, id, 'after')).name).toBe('after')
+    await renameAll(ids, 'after')
+    expect(await query(database, `select from user_account where name = 'after'`)).toHaveLength(16)
   })
 
   test('after a pooler has dropped what was prepared on a connection', async () => {
