@@ -113,8 +113,8 @@ export function createParts(
   const asked = wrappers.journal?.(journal) ?? journal
   const clusterClock = new ClusterClock(clock)
 
-  const dispatcher = new Dispatcher(asked, applied, hints, faults, logger, () => {
-    for (const runner of eventHandlers) runner.wake()
+  const dispatcher = new Dispatcher(asked, applied, hints, faults, logger, (messages) => {
+    for (const runner of eventHandlers) runner.wake(messages)
   })
   const dispatch = () => dispatcher.dispatch()
   const checking = { intervalMs: config.CHECK_INTERVAL_MS, replayAtStart: config.REPLAY_AT_START }

@@ -6,7 +6,7 @@ import type { ServiceModule } from './kernel/cqrs/module.js'
 import type { Health } from './kernel/http/health.js'
 import { createServer } from './kernel/http/server.js'
 import type { Logger } from './kernel/observability/logger.js'
-import { migrate } from './kernel/persistence/migrate.js'
+import { hasAllMigrations, migrate } from './kernel/persistence/migrate.js'
 import { isConnectionFailure } from './kernel/persistence/persistence-errors.js'
 
 type Phase = 'starting' | 'serving' | 'stopping'
@@ -56,10 +56,19 @@ export class Node {
   }
 
   async #start(): Promise<void> {
-    await this.#listen()
     // Not waited for, now or ever; begun first, so that it is usually there when the node is ready.
     this.parts.redis?.connect().catch(() => {})
-    await this.#reachPostgres()
+    // Beside one another: the one computes while the other waits for Postgres.
+    const reached = this.#reachPostgres()
+    reached.catch(() => {})
+    try {
+      await this.#listen()
+    } catch (error) {
+      this.#stop.abort()
+      await Promise.allSettled([reached])
+      throw error
+    }
+    await reached
     if (this.#stop.signal.aborted) return
     const { subscriber, eventHandlers, retention } = this.parts
     await subscriber.start()
@@ -166,8 +175,9 @@ export class Node {
   async #prepare(): Promise<boolean> {
     const { dataSource, installation, journal, deliveries, handlers, check } = this.parts
     if (!dataSource.isInitialized) await dataSource.initialize()
+    this.#migrated ||= await hasAllMigrations(dataSource)
     if (this.config.RUN_MIGRATIONS && !this.#migrated) await this.#migrate()
-    this.#migrated ||= this.config.RUN_MIGRATIONS || !(await dataSource.showMigrations())
+    this.#migrated ||= this.config.RUN_MIGRATIONS
     if (!this.#migrated) return false
     installation.learn(await journal.installation())
     await deliveries.register([...handlers.events.keys()])

@@ -1,5 +1,8 @@
 import type { Suite } from '../suite.js'
+import { command } from './command.js'
+import { http } from './http.js'
 import { l1 } from './l1.js'
+import { start } from './start.js'
 
 /** In the order in which they run. */
-export const suites: readonly Suite[] = [l1]
+export const suites: readonly Suite[] = [l1, command, http, start]

@@ -391,6 +391,18 @@ export const guards: readonly Guard[] = [
     shownBy: { test: 'test/integration/kernel/numbering.test.ts', title: 'eight numbering at once' },
   },
   {
+    name: 'no event of a save that found another version',
+    promise: 1,
+    file: 'src/kernel/persistence/aggregate-statements.ts',
+    snippet: `outboxInsert(3, 'where exists (select from changed)')`,
+    without: 'outboxInsert(3)',
+    why: 'A change that was lost to another writer would be announced, and taken for saved.',
+    shownBy: {
+      test: 'test/integration/kernel/prepared-statements.test.ts',
+      title: 'a save that finds another version',
+    },
+  },
+  {
     name: 'events leave the aggregate at the outermost COMMIT only',
     promise: 1,
     file: 'src/kernel/persistence/unit-of-work.ts',

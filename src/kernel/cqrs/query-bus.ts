@@ -33,30 +33,48 @@ export class QueryBus implements Bus<'query'> {
    * @throws InvalidMessageError if the query does not fit its schema
    * @throws what the handler throws
    */
-  async execute<Query extends object & Returning<unknown, 'query'>>(
+  execute<Query extends object & Returning<unknown, 'query'>>(
     query: Query,
     consistency?: Consistency,
   ): Promise<ResultOf<Query>> {
-    const checked = validated(query)
-    const type = checked.constructor as unknown as QueryClass
+    // Not an async function: the cache's own promise is the answer, and one more around it would be all that
+    // this method costs.
+    try {
+      return this.#execute(validated(query), consistency)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  #execute<Query extends object & Returning<unknown, 'query'>>(
+    query: Query,
+    consistency: Consistency | undefined,
+  ): Promise<ResultOf<Query>> {
+    const type = query.constructor as unknown as QueryClass
     const registered = this.handlers.queries.get(type)
     if (!registered) throw new TypeError(`${type.name} is a query of no module`)
     const handler = registered.handler as QueryHandler<Query>
     const cached = this.#cached.get(type)
-    if (!cached) {
-      await consistency?.satisfy()
-      // Cached reads inside may answer what is stale: the answer made of it has to say so.
-      const scope = new LoadScope(consistency?.requiredPosition ?? 0)
-      const result = await runLoad(scope, () => handler.execute(checked))
-      const { staleness } = scope
-      consistency?.answered('bypass', Number.POSITIVE_INFINITY, staleness && { staleness, overdueMs: 0 })
-      return result
-    }
+    if (!cached) return this.#executeUncached(query, handler, consistency)
     const { cache, caching } = cached
-    return cache.getOrCreate(caching.key(checked as never), () => handler.execute(checked), {
+    return cache.getOrCreate(caching.key(query as never), () => handler.execute(query), {
       consistency,
-      tagsOf: (answer) => caching.tags?.(checked as never, answer as never) ?? [],
+      tagsOf: (answer) => caching.tags?.(query as never, answer as never) ?? [],
     })
+  }
+
+  async #executeUncached<Query extends object & Returning<unknown, 'query'>>(
+    query: Query,
+    handler: QueryHandler<Query>,
+    consistency: Consistency | undefined,
+  ): Promise<ResultOf<Query>> {
+    await consistency?.satisfy()
+    // Cached reads inside may answer what is stale: the answer made of it has to say so.
+    const scope = new LoadScope(consistency?.requiredPosition ?? 0)
+    const result = await runLoad(scope, () => handler.execute(query))
+    const { staleness } = scope
+    consistency?.answered('bypass', Number.POSITIVE_INFINITY, staleness && { staleness, overdueMs: 0 })
+    return result
   }
 
   /** The cache of a query, to remove from by hand; undefined if the query declares none. */

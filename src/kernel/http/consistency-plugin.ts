@@ -41,31 +41,38 @@ export function addConsistency(app: FastifyInstance, options: ConsistencyPluginO
   const { check, applied } = options
   app.decorateRequest('consistency', null as unknown as Consistency)
 
-  app.addHook('onRequest', async (request) => {
+  app.addHook('onRequest', (request, _reply, done) => {
     // First, so that an answer to a bad request, too, has a token.
     request.consistency = new Consistency(check, applied)
-    if (!options.isServing()) throw new NotReadyError('This node is starting or stopping')
-    const token = headerOf(request, 'consistency-token')
-    const tier = options.tierHeader ? tierOf(headerOf(request, 'read-tier')) : undefined
-    if (token !== undefined || tier !== undefined) {
-      request.consistency = new Consistency(
-        check,
-        applied,
-        token === undefined ? undefined : parseToken(token),
-        tier,
-      )
+    try {
+      if (!options.isServing()) throw new NotReadyError('This node is starting or stopping')
+      const token = headerOf(request, 'consistency-token')
+      const tier = options.tierHeader ? tierOf(headerOf(request, 'read-tier')) : undefined
+      if (token !== undefined || tier !== undefined) {
+        request.consistency = new Consistency(
+          check,
+          applied,
+          token === undefined ? undefined : parseToken(token),
+          tier,
+        )
+      }
+    } catch (error) {
+      return done(error as Error)
     }
+    done()
   })
 
-  app.addHook('onSend', async (request, reply) => {
+  app.addHook('onSend', (request, reply, payload, done) => {
     // Not there if a hook before this plugin's own has answered.
     const consistency = request.consistency as Consistency | null
-    if (!consistency) return
-    const { token, source, stale } = consistency
-    if (applied.epoch !== '') reply.header('Consistency-Token', formatToken(token ?? applied.stamp()))
-    if (request.method === 'GET') reply.header('Cache-Status', statusOf(source ?? 'bypass', stale))
-    // What is fresh here need not be fresh in a cache between us and the client.
-    reply.header('Cache-Control', 'no-cache')
+    if (consistency) {
+      const { token, source, stale } = consistency
+      if (applied.epoch !== '') reply.header('Consistency-Token', formatToken(token ?? applied.stamp()))
+      if (request.method === 'GET') reply.header('Cache-Status', statusOf(source ?? 'bypass', stale))
+      // What is fresh here need not be fresh in a cache between us and the client.
+      reply.header('Cache-Control', 'no-cache')
+    }
+    done(null, payload)
   })
 }
 

@@ -3,7 +3,7 @@ import type { Faults } from '../faults.js'
 import type { AppliedJournal } from '../journal/applied-journal.js'
 import type { ConsistencyToken } from '../journal/consistency-token.js'
 import type { HintChannel } from '../journal/hint-channel.js'
-import type { Journal, NumberingResult } from '../journal/journal.js'
+import type { Journal, JournalMessage, NumberingResult } from '../journal/journal.js'
 import { pageSize } from '../journal/staleness-check.js'
 import type { Logger } from '../observability/logger.js'
 
@@ -25,8 +25,8 @@ export class Dispatcher {
     private readonly hints: HintChannel,
     private readonly faults: Faults,
     private readonly logger: Logger,
-    /** Told when this node has learnt of new messages; must not throw. */
-    private readonly onMessages: () => void,
+    /** Told what this node has learnt, or nothing if that is not all there is to learn; must not throw. */
+    private readonly onMessages: (messages?: readonly JournalMessage[]) => void,
   ) {
     this.#dispatches = new Coalesced(() => this.#dispatch())
   }
@@ -70,7 +70,7 @@ export class Dispatcher {
     const after = behind ? Math.min(this.applied.position, firstNumbered - 1) : firstNumbered - 1
     const page = await this.journal.read(after, pageSize)
     if (page.epoch === this.applied.epoch) this.applied.apply(page.messages)
-    this.onMessages()
+    this.onMessages((page.messages.at(-1)?.position ?? after) < result.head ? undefined : page.messages)
     if (result.numbered === 0) return
     const messages = page.messages.filter((m) => m.position >= firstNumbered && m.position <= result.head)
     // Read from another history than it was numbered in: nobody could use it.

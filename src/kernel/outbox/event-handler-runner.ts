@@ -47,9 +47,13 @@ export class EventHandlerRunner {
     this.#loop = this.#run()
   }
 
-  /** There are new events: look now. */
-  wake(): void {
-    this.#wake.abort()
+  /**
+   * There are new events: look now, unless all of them are known and none is for this handler. Looking costs Postgres
+   * three statements; what is not looked for now is when the handler next looks by itself.
+   */
+  wake(events?: readonly { readonly type: string }[]): void {
+    const { eventName } = this.registered.declaration.event
+    if (!events || events.some(({ type }) => type === eventName)) this.#wake.abort()
   }
 
   /** Lets the delivery under way end, and leaves the rest to other nodes. */

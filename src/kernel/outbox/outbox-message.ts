@@ -2,18 +2,30 @@ import type { EntityManager } from 'typeorm'
 import { type DomainEvent, nameOf } from '../domain/domain-event.js'
 
 /**
- * Puts events into the outbox, in the manager's transaction and savepoint, in the order given. They have no
- * position yet: that is given after COMMIT, by a call that can see them.
+ * The INSERT of events into the outbox, in the order given; its two parameters are what `outboxParameters` makes of
+ * them. They have no position yet: that is given after COMMIT, by a call that can see them.
+ *
+ * @param first number of the first parameter
+ * @param condition what has to hold for any of them to be inserted
  */
+export function outboxInsert(first = 1, condition = ''): string {
+  return `insert into aftercommit_kernel.outbox_message (type, payload)
+     select m.type, m.payload::jsonb
+     from unnest($${first}::text[], $${first + 1}::text[]) with ordinality as m (type, payload, place)
+     ${condition} order by m.place`
+}
+
+export function outboxParameters(events: readonly DomainEvent[]): [types: string[], payloads: string[]] {
+  return [events.map(nameOf), events.map((event) => JSON.stringify(event.payload))]
+}
+
+const insertSql = outboxInsert()
+
+/** Puts events into the outbox, in the manager's transaction and savepoint. */
 export async function insertOutboxMessages(
   manager: EntityManager,
   events: readonly DomainEvent[],
 ): Promise<void> {
   if (events.length === 0) return
-  await manager.query(
-    `insert into aftercommit_kernel.outbox_message (type, payload)
-     select m.type, m.payload::jsonb
-     from unnest($1::text[], $2::text[]) with ordinality as m (type, payload, place) order by m.place`,
-    [events.map(nameOf), events.map((event) => JSON.stringify(event.payload))],
-  )
+  await manager.query(insertSql, outboxParameters(events))
 }

@@ -8,6 +8,7 @@ import type {
 } from 'typeorm'
 import type { AggregateRoot } from '../domain/aggregate-root.js'
 import type { DomainEvent } from '../domain/domain-event.js'
+import { AggregateStatements } from './aggregate-statements.js'
 import {
   AggregateNotFoundError,
   ConcurrencyError,
@@ -29,6 +30,11 @@ export class AggregateStore<Aggregate extends AggregateRoot> {
       const metadata = this.#metadata(manager)
       const known = aggregates.find<Aggregate>(metadata, id)
       if (known) return known
+      const prepared = AggregateStatements.of(metadata)
+      if (prepared) {
+        const found = await prepared.find(manager, id, lockReads)
+        return found && aggregates.load(metadata, found as Aggregate)
+      }
       const [key] = metadata.primaryColumns
       const where = { [key?.propertyName ?? 'id']: id } as FindOptionsWhere<Aggregate>
       const loaded = await manager.findOne<Aggregate>(this.type, { where, ...(lockReads && forUpdate) })
@@ -79,13 +85,23 @@ export class AggregateStore<Aggregate extends AggregateRoot> {
    */
   save(aggregate: Aggregate): Promise<void> {
     return inScope(async (resources) => {
-      const { manager, aggregates } = resources
+      const { manager, aggregates, eventsWritten } = resources
       const { metadata, stored, written } = aggregates.get(aggregate)
       const events = aggregate.uncommittedEvents.slice(written)
       const changes = differences(columnsOf(metadata, aggregate), stored)
       if (changes === undefined && events.length === 0) return
       refuseSilence(aggregate, events, 'changed')
       const expected = aggregate.version
+      const prepared = AggregateStatements.of(metadata)
+      if (prepared) {
+        const next = { ...changes, version: expected + 1 }
+        if (!(await prepared.update(manager, aggregate, next, expected, events)))
+          throw new ConcurrencyError(this.type.name)
+        aggregate.version = expected + 1
+        eventsWritten(events.length)
+        aggregates.written(aggregate)
+        return
+      }
       const { affected } = await manager
         .createQueryBuilder()
         .update(this.type)
@@ -151,6 +167,10 @@ function differences(
   now: Readonly<Record<string, unknown>>,
   stored: Readonly<Record<string, unknown>>,
 ): Record<string, unknown> | undefined {
-  const changed = Object.entries(now).filter(([name, value]) => !isDeepStrictEqual(value, stored[name]))
+  const changed = Object.entries(now).filter(([name, value]) => !isSame(value, stored[name]))
   return changed.length > 0 ? Object.fromEntries(changed) : undefined
+}
+
+function isSame(one: unknown, other: unknown): boolean {
+  return Object.is(one, other) || isDeepStrictEqual(one, other)
 }

@@ -1,5 +1,5 @@
 import type { DataSource, QueryRunner } from 'typeorm'
-import { isConnectionFailure } from './persistence-errors.js'
+import { isConnectionFailure, isStalePlan } from './persistence-errors.js'
 
 /** What is used here of a pooled `pg` client. */
 interface PooledClient {
@@ -37,6 +37,8 @@ export class Connections {
     try {
       return await work(runner)
     } catch (error) {
+      // All of them have prepared the same statements, and would fail one after the other.
+      if (isStalePlan(error)) this.replaceAll()
       if (runner.isTransactionActive || isConnectionFailure(error)) discard(client)
       throw error
     } finally {

@@ -71,9 +71,18 @@ export function isConnectionFailure(error: unknown): boolean {
   )
 }
 
-/** Serialisation failure, deadlock, or two creations of the same row at once. */
+/**
+ * Whether a connection's prepared statements are of no use any more: a migration has changed what they would return,
+ * or a pooler in between has given them up.
+ */
+export function isStalePlan(error: unknown): boolean {
+  const state = sqlStateOf(error)
+  return state === '26000' || (state === '0A000' && /cached plan/.test((error as Error).message))
+}
+
+/** Serialisation failure, deadlock, two creations of the same row at once, or a plan that is to be made anew. */
 export function isTransientConflict(error: unknown): boolean {
-  if (error instanceof ConcurrencyError) return true
+  if (error instanceof ConcurrencyError || isStalePlan(error)) return true
   const state = sqlStateOf(error)
   return state === '40001' || state === '40P01'
 }

@@ -18,6 +18,8 @@ export interface TransactionResources {
   readonly lockReads: boolean
   /** Writes events to the outbox, in this transaction and its present savepoint. */
   writeEvents(events: readonly DomainEvent[]): Promise<void>
+  /** Told of events that a statement of its own has put into the outbox. */
+  eventsWritten(count: number): void
 }
 
 /**

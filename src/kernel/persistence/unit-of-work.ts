@@ -35,14 +35,18 @@ export class UnitOfWork {
     return this.connections.borrow(async (runner) => {
       let eventCount = 0
       const aggregates = new TrackedAggregates()
+      const eventsWritten = (count: number) => {
+        eventCount += count
+      }
       const scope = new TransactionScope({
         manager: runner.manager,
         aggregates,
         lockReads,
         writeEvents: async (events) => {
           await insertOutboxMessages(runner.manager, events)
-          eventCount += events.length
+          eventsWritten(events.length)
         },
+        eventsWritten,
       })
       try {
         await runner.startTransaction()
