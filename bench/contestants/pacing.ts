@@ -1,0 +1,53 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { EntrantSettings } from '../entrant.js'
+import { type Member, sharedClock } from '../members.js'
+
+/** When each was sent, or arrived, by the clock that processes share. */
+export type Sending = readonly (readonly [id: string, at: number])[]
+
+/**
+ * Sends at a fixed rate, whether or not what was sent before has ended: a slow round must not be spared its own queue.
+ *
+ * @param sendOne is to call `sent` once, at the moment from which the way to the receiver counts
+ */
+export function pacing(
+  { perSecond }: EntrantSettings,
+  sendOne: (id: string, sent: (id: string, at?: number) => void) => Promise<unknown>,
+): Member {
+  let series = 0
+  return {
+    async send(count) {
+      series++
+      const sending: [string, number][] = []
+      const sent = (id: string, at = sharedClock()) => void sending.push([id, at])
+      const underWay: Promise<unknown>[] = []
+      const from = sharedClock()
+      for (let index = 0; index < count; index++) {
+        const ahead = from + (index * 1_000) / Number(perSecond) - sharedClock()
+        if (ahead > 0) await sleep(ahead)
+        underWay.push(sendOne(`${series}:${index}`, sent))
+      }
+      await Promise.all(underWay)
+      return sending
+    },
+  }
+}
+
+/** What a receiver has seen since it was last asked. */
+export class Arrivals {
+  readonly #seen = new Map<string, number>()
+  #wake: () => void = () => {}
+  readonly member: Member = {
+    collect: async (count) => {
+      while (this.#seen.size < count) await new Promise<void>((resolve) => (this.#wake = resolve))
+      const seen = [...this.#seen]
+      this.#seen.clear()
+      return seen
+    },
+  }
+
+  add(id: string): void {
+    if (!this.#seen.has(id)) this.#seen.set(id, sharedClock())
+    this.#wake()
+  }
+}

@@ -1,0 +1,246 @@
+import { BentoCache, bentostore } from 'bentocache'
+import { memoryDriver } from 'bentocache/drivers/memory'
+import { redisBusDriver } from 'bentocache/drivers/redis'
+import { Cacheable } from 'cacheable'
+import { Redis } from 'ioredis'
+import { createNotificationPair, Loader } from 'layered-loader'
+import type { Message, MessageProvider, TopicHandler } from 'qified'
+import type { HintChannel } from '../../src/kernel/journal/hint-channel.js'
+import type { Entrant, EntrantSettings } from '../entrant.js'
+import { type Member, openMembers, sharedClock } from '../members.js'
+import { ItemsChanged } from '../service/bench-module.js'
+import { startBenchNode } from '../service/bench-node.js'
+import { latencies } from '../statistics.js'
+import { Arrivals, pacing, type Sending } from './pacing.js'
+import { addressOf } from './stampede.js'
+
+const channel = 'bench-propagation'
+const ttl = 3_600_000
+
+/**
+ * Two processes: what the one sends, evenly paced, has its effect in the other.
+ * Settings: `sender` and `receiver` are exports of `module`; `perSecond`, `seconds`.
+ */
+export async function openPair(settings: EntrantSettings): Promise<Entrant> {
+  const { sender, receiver, module } = settings
+  const [receiving, sending] = await openPairOf(String(receiver), String(sender), String(module), settings)
+  const count = Math.ceil(Number(settings.perSecond) * (settings.quick ? 1 : Number(settings.seconds)))
+  return {
+    async round() {
+      const sent = (await sending.call('send', count)) as Sending
+      const arrived = new Map((await receiving.call('collect', count)) as Sending)
+      return latencies(sent.map(([id, at]) => (arrived.get(id) ?? Number.NaN) - at))
+    },
+    async close() {
+      await Promise.all([receiving.close(), sending.close()])
+    },
+  }
+}
+
+/** The receiver first, or what is sent early would find nobody. */
+async function openPairOf(receiver: string, sender: string, module: string, settings: EntrantSettings) {
+  const [receiving] = await openMembers([receiver], module, settings)
+  const [sending] = await openMembers([sender], module, settings)
+  if (!receiving || !sending) throw new Error('A pair has two members')
+  return [receiving, sending] as const
+}
+
+export async function openRawPublisher(settings: EntrantSettings): Promise<Member> {
+  const redis = new Redis(settings.redisUrl)
+  // As long as a hint with one event.
+  const filler = 'x'.repeat(250)
+  return pacing(settings, async (id, sent) => {
+    sent(id)
+    await redis.publish(channel, `${id} ${filler}`)
+  })
+}
+
+export async function openRawSubscriber({ redisUrl }: EntrantSettings): Promise<Member> {
+  const redis = new Redis(redisUrl)
+  const arrivals = new Arrivals()
+  redis.on('message', (_channel: string, text: string) => arrivals.add(text.slice(0, text.indexOf(' '))))
+  await redis.subscribe(channel)
+  return arrivals.member
+}
+
+/** Real writes; the clock starts as the dispatcher hands the hint of each to its channel. */
+export async function openOurPublisher(settings: EntrantSettings): Promise<Member> {
+  const published = new Map<string, number>()
+  const listening = (own: HintChannel): HintChannel => ({
+    start: (listener) => own.start(listener),
+    stop: () => own.stop(),
+    publish: (hint) => {
+      const at = sharedClock()
+      for (const { payload } of hint.messages) for (const id of idsIn(payload)) published.set(id, at)
+      own.publish(hint)
+    },
+  })
+  const node = await startBenchNode(settings, { wrappers: { hints: listening } })
+  return pacing(settings, async (id, sent) => {
+    await node.parts.outbox.write([changeOf(id)])
+    const at = published.get(id)
+    if (at !== undefined) sent(id, at)
+    published.delete(id)
+  })
+}
+
+/** Real writes; the clock starts as COMMIT has been answered. */
+export async function openOurWriter(settings: EntrantSettings): Promise<Member> {
+  const { outbox, unitOfWork, dispatcher } = (await startBenchNode(settings)).parts
+  return pacing(settings, async (id, sent) => {
+    await unitOfWork.run(() => outbox.write([changeOf(id)]))
+    sent(id)
+    await dispatcher.dispatch()
+  })
+}
+
+export async function openOurReceiver(settings: EntrantSettings): Promise<Member> {
+  const node = await startBenchNode(settings)
+  const arrivals = new Arrivals()
+  // Told right before the effect, which is synchronous: a microtask later it has been applied.
+  node.parts.applied.onMessage(({ payload }) =>
+    queueMicrotask(() => {
+      for (const id of idsIn(payload)) arrivals.add(id)
+    }),
+  )
+  return arrivals.member
+}
+
+export async function openLayeredLoaderSender(settings: EntrantSettings): Promise<Member> {
+  const loader = await layeredLoader(settings.redisUrl)
+  return pacing(settings, async (id, sent) => {
+    sent(id)
+    await loader.invalidateCacheFor(id)
+  })
+}
+
+export async function openLayeredLoaderReceiver({ redisUrl }: EntrantSettings): Promise<Member> {
+  const arrivals = new Arrivals()
+  await layeredLoader(redisUrl, (target) => {
+    const remove = target.delete.bind(target)
+    target.delete = (key) => {
+      remove(key)
+      arrivals.add(key)
+    }
+  })
+  return arrivals.member
+}
+
+interface Evicting {
+  delete(key: string): void
+}
+
+async function layeredLoader(redisUrl: string, observe: (target: Evicting) => void = () => {}) {
+  const { publisher, consumer } = createNotificationPair<object>({
+    channel,
+    consumerRedis: new Redis(redisUrl),
+    publisherRedis: new Redis(redisUrl),
+  })
+  const setTarget = consumer.setTargetCache.bind(consumer)
+  consumer.setTargetCache = (target) => {
+    observe(target)
+    setTarget(target)
+  }
+  const loader = new Loader<object>({
+    inMemoryCache: { ttlInMsecs: ttl },
+    notificationConsumer: consumer,
+    notificationPublisher: publisher,
+  })
+  await loader.init()
+  return loader
+}
+
+export async function openBentoCacheSender(settings: EntrantSettings): Promise<Member> {
+  const bento = bentoCache(settings.redisUrl)
+  return pacing(settings, async (id, sent) => {
+    sent(id)
+    await bento.delete({ key: id })
+  })
+}
+
+export async function openBentoCacheReceiver({ redisUrl }: EntrantSettings): Promise<Member> {
+  const arrivals = new Arrivals()
+  const bento = bentoCache(redisUrl)
+  // Told right before it evicts, in the same turn.
+  bento.on('bus:message:received', ({ message }) =>
+    queueMicrotask(() => {
+      for (const key of message.keys) arrivals.add(key)
+    }),
+  )
+  return arrivals.member
+}
+
+function bentoCache(redisUrl: string) {
+  return new BentoCache({
+    default: 'items',
+    stores: {
+      items: bentostore()
+        .useL1Layer(memoryDriver({ maxItems: 100_000 }))
+        .useBus(redisBusDriver({ connection: addressOf(redisUrl) })),
+    },
+  })
+}
+
+export async function openCacheableSender(settings: EntrantSettings): Promise<Member> {
+  const cache = new Cacheable({ ttl, sync: { qified: new RedisMessages(settings.redisUrl) } })
+  return pacing(settings, async (id, sent) => {
+    sent(id)
+    await cache.delete(id)
+  })
+}
+
+export async function openCacheableReceiver({ redisUrl }: EntrantSettings): Promise<Member> {
+  const arrivals = new Arrivals()
+  const cache = new Cacheable({ ttl, sync: { qified: new RedisMessages(redisUrl) } })
+  const remove = cache.primary.delete.bind(cache.primary)
+  cache.primary.delete = async (key: string | string[]) => {
+    const removed = await remove(key as string)
+    arrivals.add(String(key))
+    return removed
+  }
+  return arrivals.member
+}
+
+/** Messages of cacheable over ioredis, as all others here have them. */
+class RedisMessages implements MessageProvider {
+  readonly id = 'ioredis'
+  readonly subscriptions = new Map<string, TopicHandler[]>()
+  readonly #publisher: Redis
+  readonly #subscriber: Redis
+
+  constructor(redisUrl: string) {
+    this.#publisher = new Redis(redisUrl)
+    this.#subscriber = new Redis(redisUrl)
+    this.#subscriber.on('message', (topic: string, text: string) => {
+      const message: Message = { ...JSON.parse(text), providerId: this.id }
+      for (const { handler } of this.subscriptions.get(topic) ?? []) void handler(message)
+    })
+  }
+
+  async publish(topic: string, message: Omit<Message, 'providerId'>): Promise<void> {
+    await this.#publisher.publish(topic, JSON.stringify(message))
+  }
+
+  async subscribe(topic: string, handler: TopicHandler): Promise<void> {
+    this.subscriptions.set(topic, [...(this.subscriptions.get(topic) ?? []), handler])
+    await this.#subscriber.subscribe(topic)
+  }
+
+  async unsubscribe(topic: string): Promise<void> {
+    this.subscriptions.delete(topic)
+    await this.#subscriber.unsubscribe(topic)
+  }
+
+  async disconnect(): Promise<void> {
+    this.#publisher.disconnect()
+    this.#subscriber.disconnect()
+  }
+}
+
+function changeOf(id: string): ItemsChanged {
+  return new ItemsChanged({ keys: [id], tags: [] })
+}
+
+function idsIn(payload: unknown): readonly string[] {
+  return (payload as { readonly keys?: readonly string[] }).keys ?? []
+}
