@@ -52,6 +52,16 @@ export class InMemoryJournal implements Journal {
       head: this.head,
       headId: this.headId,
       numbered: unnumbered.length,
+      ...(unnumbered.length > 0 && {
+        messages: unnumbered.map(
+          ({ position, numberingId, type, payload }): JournalMessage => ({
+            position: position ?? 0,
+            numberingId,
+            type,
+            payload,
+          }),
+        ),
+      }),
     })
   }
 

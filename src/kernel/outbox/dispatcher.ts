@@ -3,7 +3,7 @@ import type { Faults } from '../faults.js'
 import type { AppliedJournal } from '../journal/applied-journal.js'
 import type { ConsistencyToken } from '../journal/consistency-token.js'
 import type { HintChannel } from '../journal/hint-channel.js'
-import type { Journal, NumberingResult } from '../journal/journal.js'
+import type { Journal, JournalMessage, NumberingResult } from '../journal/journal.js'
 import { pageSize } from '../journal/staleness-check.js'
 import type { Logger } from '../observability/logger.js'
 
@@ -60,22 +60,35 @@ export class Dispatcher {
   }
 
   /**
-   * Fetches in a statement of its own: rows that the numbering statement itself returned, or a CTE of it, are
-   * those of a snapshot from before it waited for the lock.
+   * What this node lacks is fetched in a statement of its own: that covers what another caller has numbered while this
+   * one waited for the lock, and nothing that the numbering call itself returns could.
    */
   async #applyAndPublish(result: NumberingResult): Promise<void> {
-    const behind = this.applied.epoch === result.epoch && this.applied.position < result.head
-    if (result.numbered === 0 && !behind) return
-    const firstNumbered = result.head - result.numbered + 1
+    const { epoch, head, numbered } = result
+    const firstNumbered = head - numbered + 1
+    const behind = this.applied.epoch === epoch && this.applied.position < head
+    if (numbered === 0 && !behind) return
+    // The others first: for them it is news, whatever this node itself has still to fetch.
+    if (result.messages) this.#publish(result, result.messages)
+    if (result.messages && (!behind || this.applied.position >= firstNumbered - 1)) {
+      if (behind) this.applied.apply(result.messages)
+      this.onMessages()
+      return
+    }
     const after = behind ? Math.min(this.applied.position, firstNumbered - 1) : firstNumbered - 1
     const page = await this.journal.read(after, pageSize)
+    // Read from another history than it was numbered in: nobody could use it.
+    if (numbered > 0 && !result.messages && page.epoch === epoch)
+      this.#publish(
+        result,
+        page.messages.filter(({ position }) => position >= firstNumbered && position <= head),
+      )
     if (page.epoch === this.applied.epoch) this.applied.apply(page.messages)
     this.onMessages()
-    if (result.numbered === 0) return
-    const messages = page.messages.filter((m) => m.position >= firstNumbered && m.position <= result.head)
-    // Read from another history than it was numbered in: nobody could use it.
-    if (page.epoch !== result.epoch) return
-    this.hints.publish({ epoch: page.epoch, head: result.head, messages })
-    this.logger.debug({ head: result.head, numbered: result.numbered }, 'numbered and published')
+  }
+
+  #publish({ epoch, head, numbered }: NumberingResult, messages: readonly JournalMessage[]): void {
+    this.hints.publish({ epoch, head, messages })
+    this.logger.debug({ head, numbered }, 'numbered and published')
   }
 }
