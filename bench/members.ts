@@ -37,7 +37,7 @@ export class MemberClient {
   /** One call at a time. */
   call(name: string, argument: number): Promise<unknown> {
     const reply = this.#reply()
-    this.#child.send({ name, argument })
+    this.#child.send({ name, argument }, (error) => error && this.#settle?.({ failure: error.message }))
     return reply
   }
 
