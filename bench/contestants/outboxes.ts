@@ -1,6 +1,4 @@
-import { run as runGraphileWorker } from 'graphile-worker'
 import pg from 'pg'
-import PgBoss from 'pg-boss'
 import type { EntrantSettings } from '../entrant.js'
 import type { Member } from '../members.js'
 import { Arrivals, pacing } from './pacing.js'
@@ -72,8 +70,9 @@ export async function openGraphileWriter(settings: EntrantSettings): Promise<Mem
 }
 
 export async function openGraphileConsumer({ databaseUrl }: EntrantSettings): Promise<Member> {
+  const { run } = await import('graphile-worker')
   const arrivals = new Arrivals()
-  await runGraphileWorker({
+  await run({
     connectionString: databaseUrl,
     concurrency: 10,
     noHandleSignals: true,
@@ -83,6 +82,7 @@ export async function openGraphileConsumer({ databaseUrl }: EntrantSettings): Pr
 }
 
 export async function openPgBossWriter(settings: EntrantSettings): Promise<Member> {
+  const { default: PgBoss } = await import('pg-boss')
   const boss = new PgBoss({ connectionString: settings.databaseUrl, schedule: false, supervise: false })
   boss.on('error', () => {})
   await boss.start()
@@ -107,6 +107,7 @@ export async function openPgBossWriter(settings: EntrantSettings): Promise<Membe
 
 /** It polls; its own way to be quicker is to be told by `notifyWorker`, here when a NOTIFY comes. */
 export async function openPgBossConsumer({ databaseUrl }: EntrantSettings): Promise<Member> {
+  const { default: PgBoss } = await import('pg-boss')
   const boss = new PgBoss({ connectionString: databaseUrl, schedule: false })
   boss.on('error', () => {})
   await boss.start()

@@ -1,18 +1,14 @@
-import { BentoCache, bentostore } from 'bentocache'
-import { memoryDriver } from 'bentocache/drivers/memory'
-import { redisBusDriver } from 'bentocache/drivers/redis'
-import { Cacheable } from 'cacheable'
 import { Redis } from 'ioredis'
-import { createNotificationPair, Loader } from 'layered-loader'
 import type { Message, MessageProvider, TopicHandler } from 'qified'
+import type { Wrappers } from '../../src/container.js'
 import type { HintChannel } from '../../src/kernel/journal/hint-channel.js'
 import type { Entrant, EntrantSettings } from '../entrant.js'
 import { type Member, openMembers, sharedClock } from '../members.js'
-import { ItemsChanged } from '../service/bench-module.js'
-import { startBenchNode } from '../service/bench-node.js'
 import { latencies } from '../statistics.js'
 import { Arrivals, pacing, type Sending } from './pacing.js'
 import { addressOf } from './stampede.js'
+
+// Caches, and the service, are loaded where they are used: a process that has to load all of them starts slowly.
 
 const channel = 'bench-raw'
 const ttl = 3_600_000
@@ -75,12 +71,10 @@ export async function openOurPublisher(settings: EntrantSettings): Promise<Membe
       own.publish(hint)
     },
   })
-  const { outbox, unitOfWork, dispatcher } = (
-    await startBenchNode(settings, { wrappers: { hints: watched } })
-  ).parts
+  const { write, dispatcher } = await ourNode(settings, { hints: watched })
   return pacing(settings, async (id, sent) => {
     written.set(id, sent)
-    await unitOfWork.run(() => outbox.write([changeOf(id)]))
+    await write(id)
     await dispatched(dispatcher)
     written.delete(id)
   })
@@ -88,19 +82,19 @@ export async function openOurPublisher(settings: EntrantSettings): Promise<Membe
 
 /** Real writes; the clock starts as COMMIT has been answered. */
 export async function openOurWriter(settings: EntrantSettings): Promise<Member> {
-  const { outbox, unitOfWork, dispatcher } = (await startBenchNode(settings)).parts
+  const { write, dispatcher } = await ourNode(settings)
   return pacing(settings, async (id, sent) => {
-    await unitOfWork.run(() => outbox.write([changeOf(id)]))
+    await write(id)
     sent(id)
     await dispatched(dispatcher)
   })
 }
 
 export async function openOurReceiver(settings: EntrantSettings): Promise<Member> {
-  const node = await startBenchNode(settings)
+  const { applied } = await ourNode(settings)
   const arrivals = new Arrivals()
   // Told right before the effect, which is synchronous: a microtask later it has been applied.
-  node.parts.applied.onMessage(({ payload }) =>
+  applied.onMessage(({ payload }) =>
     queueMicrotask(() => {
       for (const id of idsIn(payload)) arrivals.add(id)
     }),
@@ -133,6 +127,7 @@ interface Evicting {
 }
 
 async function layeredLoader(redisUrl: string, observe: (target: Evicting) => void = () => {}) {
+  const { createNotificationPair, Loader } = await import('layered-loader')
   const { publisher, consumer } = createNotificationPair<object>({
     channel: 'bench-layered-loader',
     consumerRedis: new Redis(redisUrl),
@@ -153,7 +148,7 @@ async function layeredLoader(redisUrl: string, observe: (target: Evicting) => vo
 }
 
 export async function openBentoCacheSender(settings: EntrantSettings): Promise<Member> {
-  const bento = bentoCache(settings.redisUrl)
+  const bento = await bentoCache(settings.redisUrl)
   return pacing(settings, async (id, sent) => {
     sent(id)
     await bento.delete({ key: id })
@@ -162,7 +157,7 @@ export async function openBentoCacheSender(settings: EntrantSettings): Promise<M
 
 export async function openBentoCacheReceiver({ redisUrl }: EntrantSettings): Promise<Member> {
   const arrivals = new Arrivals()
-  const bento = bentoCache(redisUrl)
+  const bento = await bentoCache(redisUrl)
   // Told right before it evicts, in the same turn.
   bento.on('bus:message:received', ({ message }) =>
     queueMicrotask(() => {
@@ -172,7 +167,10 @@ export async function openBentoCacheReceiver({ redisUrl }: EntrantSettings): Pro
   return arrivals.member
 }
 
-function bentoCache(redisUrl: string) {
+async function bentoCache(redisUrl: string) {
+  const { BentoCache, bentostore } = await import('bentocache')
+  const { memoryDriver } = await import('bentocache/drivers/memory')
+  const { redisBusDriver } = await import('bentocache/drivers/redis')
   return new BentoCache({
     default: 'items',
     stores: {
@@ -184,6 +182,7 @@ function bentoCache(redisUrl: string) {
 }
 
 export async function openCacheableSender(settings: EntrantSettings): Promise<Member> {
+  const { Cacheable } = await import('cacheable')
   const cache = new Cacheable({ ttl, sync: { qified: new RedisMessages(settings.redisUrl) } })
   return pacing(settings, async (id, sent) => {
     sent(id)
@@ -193,6 +192,7 @@ export async function openCacheableSender(settings: EntrantSettings): Promise<Me
 
 export async function openCacheableReceiver({ redisUrl }: EntrantSettings): Promise<Member> {
   const arrivals = new Arrivals()
+  const { Cacheable } = await import('cacheable')
   const cache = new Cacheable({ ttl, sync: { qified: new RedisMessages(redisUrl) } })
   const remove = cache.primary.delete.bind(cache.primary)
   cache.primary.delete = async (key: string | string[]) => {
@@ -244,8 +244,15 @@ async function dispatched(dispatcher: { dispatch(): Promise<unknown> }): Promise
   await dispatcher.dispatch().catch(() => {})
 }
 
-function changeOf(id: string): ItemsChanged {
-  return new ItemsChanged({ keys: [id], tags: [] })
+async function ourNode(settings: EntrantSettings, wrappers: Wrappers = {}) {
+  const { startBenchNode } = await import('../service/bench-node.js')
+  const { ItemsChanged } = await import('../service/bench-module.js')
+  const { parts } = await startBenchNode(settings, { wrappers })
+  const { outbox, unitOfWork, dispatcher, applied } = parts
+  /** Committed when it resolves. */
+  const write = (id: string) =>
+    unitOfWork.run(() => outbox.write([new ItemsChanged({ keys: [id], tags: [] })]))
+  return { write, dispatcher, applied }
 }
 
 function idsIn(payload: unknown): readonly string[] {

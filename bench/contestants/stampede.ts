@@ -1,18 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import KeyvRedis, { createKeyv as createKeyvRedis } from '@keyv/redis'
-import { createCache as createDedupeCache } from 'async-cache-dedupe'
-import { BentoCache, bentostore } from 'bentocache'
-import { memoryDriver } from 'bentocache/drivers/memory'
-import { redisBusDriver, redisDriver } from 'bentocache/drivers/redis'
-import { createCache } from 'cache-manager'
-import { Cacheable, createKeyv } from 'cacheable'
 import { Redis } from 'ioredis'
-import { Loader, RedisCache } from 'layered-loader'
 import type { Entrant, EntrantSettings } from '../entrant.js'
 import { type Member, openMembers, sharedClock } from '../members.js'
-import { itemsOf, startBenchNode } from '../service/bench-node.js'
 import { quantile } from '../statistics.js'
 import { itemOf } from './hits.js'
+
+// Caches, and the service, are loaded where they are used: a process that has to load all of them starts slowly.
 
 const processes = 4
 const callers = 1_000
@@ -108,12 +101,14 @@ function asking(get: (key: string, load: Load) => Promise<unknown>): Member {
 }
 
 export async function openOurNode(settings: EntrantSettings): Promise<Member> {
+  const { itemsOf, startBenchNode } = await import('../service/bench-node.js')
   const node = await startBenchNode(settings)
   const items = itemsOf(node)
   return asking((key, load) => items.getOrCreate(key, load))
 }
 
 export async function openLayeredLoader({ redisUrl }: EntrantSettings): Promise<Member> {
+  const { Loader, RedisCache } = await import('layered-loader')
   let loadNow: Load = async () => ({})
   const loader = new Loader<object>({
     inMemoryCache: { ttlInMsecs: ttlMs },
@@ -127,6 +122,9 @@ export async function openLayeredLoader({ redisUrl }: EntrantSettings): Promise<
 }
 
 export async function openBentoCache({ redisUrl }: EntrantSettings): Promise<Member> {
+  const { BentoCache, bentostore } = await import('bentocache')
+  const { memoryDriver } = await import('bentocache/drivers/memory')
+  const { redisBusDriver, redisDriver } = await import('bentocache/drivers/redis')
   const connection = addressOf(redisUrl)
   const bento = new BentoCache({
     default: 'items',
@@ -141,18 +139,24 @@ export async function openBentoCache({ redisUrl }: EntrantSettings): Promise<Mem
 }
 
 export async function openCacheable({ redisUrl }: EntrantSettings): Promise<Member> {
+  const { Cacheable } = await import('cacheable')
+  const { default: KeyvRedis } = await import('@keyv/redis')
   const cache = new Cacheable({ secondary: new KeyvRedis(redisUrl), ttl: ttlMs })
   return asking((key, load) => cache.getOrSet(key, load))
 }
 
 export async function openCacheManager({ redisUrl }: EntrantSettings): Promise<Member> {
+  const { createCache } = await import('cache-manager')
+  const { createKeyv } = await import('cacheable')
+  const { createKeyv: createKeyvRedis } = await import('@keyv/redis')
   const cache = createCache({ stores: [createKeyv({ ttl: ttlMs }), createKeyvRedis(redisUrl)], ttl: ttlMs })
   return asking((key, load) => cache.wrap(key, load))
 }
 
 export async function openAsyncCacheDedupe({ redisUrl }: EntrantSettings): Promise<Member> {
+  const { createCache } = await import('async-cache-dedupe')
   let loadNow: Load = async () => ({})
-  const cache = createDedupeCache({
+  const cache = createCache({
     ttl: ttlMs / 1_000,
     storage: { type: 'redis', options: { client: new Redis(redisUrl) } },
   }).define('item', (_key: string) => loadNow())
