@@ -8,8 +8,11 @@ export type Sending = readonly (readonly [id: string, at: number])[]
 /** Begins the names of what is sent before any round, and does not count. */
 const early = 'early:'
 
+/** Writes under way, at most; more would queue for a connection, and be given up there if the machine is slow. */
+const atOnce = 50
+
 /**
- * Sends at a fixed rate, whether or not what was sent before has ended: a slow round must not be spared its own queue.
+ * Sends at a fixed rate, as long as the machine keeps up with it: what is beyond `atOnce` waits before it is sent.
  *
  * @param sendOne is to call `sent` once, at the moment from which the way to the receiver counts
  */
@@ -30,12 +33,14 @@ export function pacing(
       if (series++ === 0) await connect()
       const sending: [string, number][] = []
       const sent = (id: string, at = sharedClock()) => void sending.push([id, at])
-      const underWay: Promise<unknown>[] = []
+      const underWay = new Set<Promise<unknown>>()
       const from = sharedClock()
       for (let index = 0; index < count; index++) {
         const ahead = from + (index * 1_000) / Number(perSecond) - sharedClock()
         if (ahead > 0) await sleep(ahead)
-        underWay.push(sendOne(`${series}:${index}`, sent))
+        while (underWay.size >= atOnce) await Promise.race(underWay)
+        const one: Promise<unknown> = sendOne(`${series}:${index}`, sent).finally(() => underWay.delete(one))
+        underWay.add(one)
       }
       await Promise.all(underWay)
       return sending
