@@ -83,7 +83,7 @@ export class Kernel1700000000000 implements MigrationInterface {
 
     await queryRunner.query(`
       create function aftercommit_kernel.number_outbox(at_most integer, notify_channel text default null)
-      returns table (head bigint, head_id uuid, numbered integer, epoch text)
+      returns table (head bigint, head_id uuid, numbered integer, epoch text, messages json)
       language plpgsql volatile as $$
       declare
         call_id uuid := gen_random_uuid();
@@ -120,8 +120,15 @@ export class Kernel1700000000000 implements MigrationInterface {
           if notify_channel is not null then
             perform pg_notify(notify_channel, aftercommit_kernel.current_epoch() || ' ' || (base + numbered));
           end if;
+          -- Few rows go along at once, which saves the dispatcher another round trip. Many do not: reading them
+          -- would keep the lock from the next caller.
+          if numbered <= 64 then
+            select json_agg(json_build_array(m.position, m.numbering_id, m.type, m.payload) order by m.position)
+            into messages from aftercommit_kernel.outbox_message m where m.position > base;
+          end if;
         end if;
-        return query select h.position, h.numbering_id, number_outbox.numbered, aftercommit_kernel.current_epoch()
+        return query select h.position, h.numbering_id, number_outbox.numbered, aftercommit_kernel.current_epoch(),
+                            number_outbox.messages
                      from aftercommit_kernel.journal_head h;
       end $$`)
 

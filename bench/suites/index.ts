@@ -2,7 +2,9 @@ import type { Suite } from '../suite.js'
 import { command } from './command.js'
 import { http } from './http.js'
 import { l1 } from './l1.js'
+import { eviction, propagation } from './propagation.js'
+import { stampede } from './stampede.js'
 import { start } from './start.js'
 
 /** In the order in which they run. */
-export const suites: readonly Suite[] = [l1, command, http, start]
+export const suites: readonly Suite[] = [l1, stampede, propagation, eviction, command, http, start]

@@ -230,7 +230,9 @@ export class PostgresModel {
         this.#headId = before.headId
       })
     }
-    return { epoch: this.epoch, head: this.#head, headId: this.#headId, numbered: some.length }
+    const result = { epoch: this.epoch, head: this.#head, headId: this.#headId, numbered: some.length }
+    // One goes along, more have to be read: both ways are gone.
+    return some.length === 1 ? { ...result, messages: this.#page(head, 1, []).messages } : result
   }
 
   #page(after: number, atMost: number, places: readonly Place[]): JournalPage {

@@ -1,5 +1,11 @@
 import { randomUUID } from 'node:crypto'
-import type { Journal, JournalPage, NumberingResult, Place } from '../../src/kernel/journal/journal.js'
+import type {
+  Journal,
+  JournalMessage,
+  JournalPage,
+  NumberingResult,
+  Place,
+} from '../../src/kernel/journal/journal.js'
 import { type OutboxRow, pageOf } from './journal-page.js'
 
 /** Postgres as the protocol sees it, without Postgres. Tests change its history freely. */
@@ -40,6 +46,16 @@ export class InMemoryJournal implements Journal {
       head: this.head,
       headId: this.headId,
       numbered: unnumbered.length,
+      ...(unnumbered.length > 0 && {
+        messages: unnumbered.map(
+          ({ position, numberingId, type, payload }): JournalMessage => ({
+            position: position ?? 0,
+            numberingId,
+            type,
+            payload,
+          }),
+        ),
+      }),
     })
   }
 

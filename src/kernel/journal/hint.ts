@@ -1,5 +1,4 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
-import { z } from 'zod'
 import type { Installation } from './installation.js'
 import type { JournalMessage } from './journal.js'
 
@@ -11,12 +10,9 @@ export interface Hint {
   readonly messages: readonly JournalMessage[]
 }
 
-const position = z.number().int().positive().safe()
-const hintSchema = z.tuple([
-  z.string().regex(/^[0-9a-f]{16}$/),
-  position,
-  z.array(z.tuple([position, z.string().max(64), z.string().max(256), z.unknown()])),
-])
+type WireMessage = [position: number, numberingId: string, type: string, payload: unknown]
+
+const epochForm = /^[0-9a-f]{16}$/
 
 const signatureLength = 64
 
@@ -48,9 +44,11 @@ export class HintCodec {
     const expected = Buffer.from(this.#sign(body), 'latin1')
     const given = Buffer.from(text.slice(0, signatureLength), 'latin1')
     if (given.length !== expected.length || !timingSafeEqual(given, expected)) return undefined
-    const parsed = hintSchema.safeParse(JSON.parse(body))
-    if (!parsed.success) return undefined
-    const [epoch, head, messages] = parsed.data
+    const parsed: unknown = JSON.parse(body)
+    if (!Array.isArray(parsed) || parsed.length !== 3) return undefined
+    const [epoch, head, messages] = parsed as [unknown, unknown, unknown]
+    if (typeof epoch !== 'string' || !epochForm.test(epoch) || !isPosition(head)) return undefined
+    if (!Array.isArray(messages) || !messages.every(isWireMessage)) return undefined
     return {
       epoch,
       head,
@@ -70,4 +68,18 @@ export class HintCodec {
       .update(body)
       .digest('hex')
   }
+}
+
+function isPosition(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) > 0
+}
+
+function isWireMessage(value: unknown): value is WireMessage {
+  if (!Array.isArray(value) || value.length !== 4) return false
+  const [position, numberingId, type] = value as unknown[]
+  return isPosition(position) && isText(numberingId, 64) && isText(type, 256)
+}
+
+function isText(value: unknown, maximumLength: number): value is string {
+  return typeof value === 'string' && value.length <= maximumLength
 }

@@ -19,6 +19,8 @@ export interface JournalHead {
 export interface NumberingResult extends JournalHead {
   /** How many rows this call numbered: they are `head - numbered + 1 … head`. */
   readonly numbered: number
+  /** Those rows, ascending, if they are few; else they have to be read. */
+  readonly messages?: readonly JournalMessage[]
 }
 
 /** A position together with who gave it: what one history of a database claims. */

@@ -9,14 +9,17 @@ interface PageRow {
   unnumbered: boolean
   contradicted: boolean
   clock_ms: number
-  messages: [position: number, numberingId: string, type: string, payload: unknown][]
+  messages: MessageRow[]
 }
+
+type MessageRow = [position: number, numberingId: string, type: string, payload: unknown]
 
 interface NumberingRow {
   epoch: string
   head: string
   head_id: string | null
   numbered: number
+  messages: MessageRow[] | null
 }
 
 export interface PostgresJournalOptions {
@@ -51,11 +54,17 @@ export class PostgresJournal implements Journal {
   async number(atMost: number): Promise<NumberingResult> {
     const { rows } = await this.#pool.query<NumberingRow>({
       name: 'aftercommit-number',
-      text: 'select epoch, head, head_id, numbered from aftercommit_kernel.number_outbox($1, $2)',
+      text: 'select epoch, head, head_id, numbered, messages from aftercommit_kernel.number_outbox($1, $2)',
       values: [atMost, this.#notifyChannel],
     })
     const row = onlyRow(rows)
-    return { epoch: row.epoch, head: Number(row.head), headId: row.head_id, numbered: row.numbered }
+    return {
+      epoch: row.epoch,
+      head: Number(row.head),
+      headId: row.head_id,
+      numbered: row.numbered,
+      ...(row.messages && { messages: row.messages.map(messageOf) }),
+    }
   }
 
   async read(after: number, atMost: number, places: readonly Place[] = []): Promise<JournalPage> {
@@ -90,14 +99,7 @@ export class PostgresJournal implements Journal {
       afterId: row.after_id,
       unnumbered: row.unnumbered,
       clockMs: row.clock_ms,
-      messages: row.messages.map(
-        ([position, numberingId, type, payload]): JournalMessage => ({
-          position,
-          numberingId,
-          type,
-          payload,
-        }),
-      ),
+      messages: row.messages.map(messageOf),
     }
   }
 
@@ -135,6 +137,10 @@ export class PostgresJournal implements Journal {
     pool.on('error', () => {})
     return pool
   }
+}
+
+function messageOf([position, numberingId, type, payload]: MessageRow): JournalMessage {
+  return { position, numberingId, type, payload }
 }
 
 function onlyRow<Row>(rows: readonly Row[]): Row {

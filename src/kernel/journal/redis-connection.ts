@@ -19,6 +19,8 @@ export function createRedis(url: string, timeoutMs: number, name: string): Redis
     disconnectTimeout: timeoutMs,
     enableOfflineQueue: false,
     enableAutoPipelining: true,
+    // A hint does not wait until the event loop comes round again, as what is pipelined does.
+    autoPipeliningIgnoredCommands: ['publish'],
     autoResendUnfulfilledCommands: false,
     maxRetriesPerRequest: 0,
     retryStrategy: (attempt) => Math.min(attempt * 50, longestRetryMs),

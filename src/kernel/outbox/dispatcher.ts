@@ -60,22 +60,31 @@ export class Dispatcher {
   }
 
   /**
-   * Fetches in a statement of its own: rows that the numbering statement itself returned, or a CTE of it, are
-   * those of a snapshot from before it waited for the lock.
+   * Few rows come back with their numbers. More, and what others have numbered while this call waited for its lock, are
+   * fetched in a statement of their own: the snapshot of the numbering statement is from before that wait.
    */
   async #applyAndPublish(result: NumberingResult): Promise<void> {
-    const behind = this.applied.epoch === result.epoch && this.applied.position < result.head
-    if (result.numbered === 0 && !behind) return
-    const firstNumbered = result.head - result.numbered + 1
-    const after = behind ? Math.min(this.applied.position, firstNumbered - 1) : firstNumbered - 1
-    const page = await this.journal.read(after, pageSize)
+    const { epoch, head, numbered } = result
+    const behind = this.applied.epoch === epoch && this.applied.position < head
+    if (numbered === 0 && !behind) return
+    const before = head - numbered
+    const after = behind ? Math.min(this.applied.position, before) : before
+    const page =
+      result.messages && after === before
+        ? { epoch, messages: result.messages }
+        : await this.journal.read(after, pageSize)
     if (page.epoch === this.applied.epoch) this.applied.apply(page.messages)
-    this.onMessages((page.messages.at(-1)?.position ?? after) < result.head ? undefined : page.messages)
-    if (result.numbered === 0) return
-    const messages = page.messages.filter((m) => m.position >= firstNumbered && m.position <= result.head)
+    const isWhole = (page.messages.at(-1)?.position ?? after) >= head
+    this.onMessages(isWhole ? page.messages : undefined)
+    if (numbered === 0) return
+    // Where this node is further behind than a page, as beside other dispatchers of a backlog: a hint without its
+    // messages would send every node to Postgres.
+    const published = isWhole ? page : await this.journal.read(before, numbered)
     // Read from another history than it was numbered in: nobody could use it.
-    if (page.epoch !== result.epoch) return
-    this.hints.publish({ epoch: page.epoch, head: result.head, messages })
-    this.logger.debug({ head: result.head, numbered: result.numbered }, 'numbered and published')
+    if (published.epoch !== epoch) return
+    const messages = published.messages.filter(({ position }) => position > before && position <= head)
+    // After it was applied here: what that has written to L2 goes out first, and who comes for it finds it.
+    this.hints.publish({ epoch, head, messages })
+    this.logger.debug({ head, numbered }, 'numbered and published')
   }
 }
