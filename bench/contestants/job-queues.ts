@@ -53,10 +53,10 @@ export async function openGraphileWorkerProcess(settings: EntrantSettings): Prom
         preset: {
           worker: {
             connectionString: settings.databaseUrl,
-            concurrentJobs: Number(settings.concurrency ?? 24),
-            maxPoolSize: 20,
+            concurrentJobs: 24,
+            maxPoolSize: 26,
             pollInterval: 100,
-            localQueue: { size: Number(settings.batchSize ?? 500) },
+            localQueue: { size: 500 },
             completeJobBatchDelay: 0,
             failJobBatchDelay: 0,
           },
@@ -94,7 +94,7 @@ export function openPgBoss(settings: EntrantSettings): Promise<Entrant> {
 export async function openPgBossProcess(settings: EntrantSettings): Promise<Entrant> {
   const handler = handlerOf(settings)
   const boss = await startPgBoss(settings)
-  const batchSize = Number(settings.batchSize ?? 2_000)
+  const batchSize = 2_000
   async function work(): Promise<void> {
     for (;;) {
       const jobs = await boss.fetch(queue, { batchSize })
@@ -108,7 +108,7 @@ export async function openPgBossProcess(settings: EntrantSettings): Promise<Entr
   }
   return {
     async round() {
-      await Promise.all(Array.from({ length: Number(settings.concurrency ?? 2) }, work))
+      await Promise.all([work(), work()])
       return {}
     },
     async close() {

@@ -48,14 +48,29 @@ export class Dispatcher {
   }
 
   async #dispatch(): Promise<ConsistencyToken> {
+    let numbering = this.journal.number(batchSize)
     for (;;) {
-      const result = await this.journal.number(batchSize)
+      const result = await numbering
       await this.faults.at('after-numbering')
-      await this.#applyAndPublish(result)
-      // A full batch means that there may be more, also of what was committed before this call.
-      if (result.numbered < batchSize) return { epoch: result.epoch, position: result.head }
+      // A full batch means that there may be more, also of what was committed before this call. It is numbered while
+      // this one is fetched and published: by no more than one call ahead, and published in order all the same.
+      const isLast = result.numbered < batchSize
+      if (!isLast && !this.#stopped) {
+        numbering = this.journal.number(batchSize)
+        // What it rejects with is thrown where it is awaited.
+        numbering.catch(() => {})
+      }
+      try {
+        await this.#applyAndPublish(result)
+      } catch (error) {
+        await Promise.allSettled([numbering])
+        throw error
+      }
+      if (isLast) return { epoch: result.epoch, position: result.head }
+      if (!this.#stopped) continue
+      await Promise.allSettled([numbering])
       // Not resolved: a check would take what is left for numbered, and renew the lease.
-      if (this.#stopped) throw new Error('The dispatcher was stopped before all events had a position')
+      throw new Error('The dispatcher was stopped before all events had a position')
     }
   }
 
