@@ -87,10 +87,18 @@ export class Dispatcher {
     if (page.epoch === this.applied.epoch) this.applied.apply(page.messages)
     this.onMessages()
     if (result.numbered === 0) return
-    const messages = page.messages.filter((m) => m.position >= firstNumbered && m.position <= result.head)
+    // Where this node is further behind than a page, as beside other dispatchers of a backlog: a hint without its
+    // messages would send every node to Postgres.
+    const reaches = (page.messages.at(-1)?.position ?? 0) >= result.head
+    const published = reaches ? page : await this.journal.read(firstNumbered - 1, result.numbered)
+    const { epoch, messages } = published
     // Read from another history than it was numbered in: nobody could use it.
-    if (page.epoch !== result.epoch) return
-    this.hints.publish({ epoch: page.epoch, head: result.head, messages })
+    if (epoch !== result.epoch) return
+    this.hints.publish({
+      epoch,
+      head: result.head,
+      messages: messages.filter(({ position }) => position >= firstNumbered && position <= result.head),
+    })
     this.logger.debug({ head: result.head, numbered: result.numbered }, 'numbered and published')
   }
 }
