@@ -1,5 +1,7 @@
 import type { Suite } from '../suite.js'
+import { backlog } from './backlog.js'
 import { command } from './command.js'
+import { handlers } from './handlers.js'
 import { http } from './http.js'
 import { l1 } from './l1.js'
 import { eviction, propagation } from './propagation.js'
@@ -7,4 +9,14 @@ import { stampede } from './stampede.js'
 import { start } from './start.js'
 
 /** In the order in which they run. */
-export const suites: readonly Suite[] = [l1, stampede, propagation, eviction, command, http, start]
+export const suites: readonly Suite[] = [
+  l1,
+  stampede,
+  propagation,
+  eviction,
+  backlog,
+  handlers,
+  command,
+  http,
+  start,
+]

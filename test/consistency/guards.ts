@@ -407,9 +407,11 @@ export const guards: readonly Guard[] = [
     promise: 1,
     file: 'src/kernel/persistence/unit-of-work.ts',
     snippet: `        await runner.commitTransaction()
+        return result
 `,
     without: `        await runner.commitTransaction()
         aggregates.committed()
+        return result
 `,
     why: 'A savepoint that is released can still be rolled back with the outer one, and then be tried again.',
     shownBy: { test: 'test/integration/kernel/unit-of-work.test.ts', title: 'a savepoint that rolls back' },
@@ -427,8 +429,8 @@ export const guards: readonly Guard[] = [
     name: 'no COMMIT while an event is not written',
     promise: 2,
     file: 'src/kernel/persistence/unit-of-work.ts',
-    snippet: '        aggregates.refuseUnwrittenEvents()\n',
-    without: '',
+    snippet: '        aggregates.refuseUnwrittenEvents()\n        await commit(runner)\n',
+    without: '        await commit(runner)\n',
     why: 'Its row is written and its event is not: no cache would hear of it.',
     shownBy: { test: 'test/integration/kernel/unit-of-work.test.ts', title: 'a commit is refused' },
   },

@@ -5,10 +5,17 @@ import type { Connections } from '../persistence/connections.js'
 export interface Delivery {
   readonly handler: string
   readonly position: number
-  readonly type: string
   readonly payload: unknown
   /** 1 for the first attempt; also the fence that a completed claim is checked by. */
   readonly attempt: number
+}
+
+/** What the handler's cursor has passed. */
+export interface NextDeliveries {
+  /** Ascending; all of them at their first attempt. */
+  readonly deliveries: readonly Delivery[]
+  /** Whether there was more to pass. */
+  readonly behind: boolean
 }
 
 /** The state of the durable event handlers: one record for each event and handler, and a cursor for each handler. */
@@ -31,40 +38,68 @@ export class EventDeliveries {
   }
 
   /**
-   * Turns new events into deliveries and moves the handler's cursor, in one statement. Positions are without
-   * gaps and in commit order, so the cursor skips nothing; one node at a time does it, the others pass.
+   * Moves the handler's cursor on, and makes deliveries of the events that it passes, each claimed by this node already
+   * and its attempt counted, in one statement. Nodes that do so at once wait for each other, as the wait is short.
+   * Positions are without gaps and in commit order, so the cursor skips nothing: behind another node's move, what
+   * this statement's snapshot lacks is not passed.
+   *
+   * @param scanned how many positions it passes at most, where most events are not the handler's
    */
-  fanOut(handler: string, eventType: string, atMost: number): Promise<void> {
-    return this.#run(async (manager) => {
-      await manager.query(
-        `with cursor as (
-           select name, position from aftercommit_kernel.event_handler where name = $1 for update skip locked
+  async claimNext(
+    handler: string,
+    eventType: string,
+    atMost: number,
+    scanned: number,
+    claimMs: number,
+  ): Promise<NextDeliveries> {
+    const rows: { behind: boolean; position: string | null; payload: unknown }[] = await this.#run(
+      (manager) =>
+        manager.query(
+          `with cursor as (
+           select name, position from aftercommit_kernel.event_handler where name = $1 for update
          ), next as (
-           select m.position, m.type from cursor c, aftercommit_kernel.outbox_message m
-           where m.position > c.position order by m.position limit $3
-         ), delivered as (
-           insert into aftercommit_kernel.event_delivery (handler, position)
-           select $1, n.position from next n where n.type = $2
+           select m.position, m.payload from cursor c, aftercommit_kernel.outbox_message m
+           where m.position > c.position and m.position <= c.position + $4::bigint and m.type = $2
+           order by m.position limit $3
+         ), reach as (
+           select case when (select count(*) from next) = $3::bigint then (select max(position) from next)
+                       else least(c.position + $4::bigint, h.position) end as position,
+                  h.position as head
+           from cursor c, aftercommit_kernel.journal_head h
+         ), moved as (
+           update aftercommit_kernel.event_handler h set position = reach.position
+           from reach where h.name = $1 and h.position < reach.position
+           returning reach.position < reach.head as behind
+         ), claimed as (
+           insert into aftercommit_kernel.event_delivery (handler, position, attempts, next_attempt_at)
+           select $1, n.position, 1, clock_timestamp() + make_interval(secs => $5::float8 / 1000)
+           from next n order by n.position
            on conflict do nothing
+           returning position
          )
-         update aftercommit_kernel.event_handler h
-         set position = greatest(h.position, (select max(n.position) from next n))
-         from cursor c where h.name = c.name and exists (select from next)`,
-        [handler, eventType, atMost],
-      )
-    })
+         select moved.behind, n.position, n.payload
+         from moved left join (next n join claimed using (position)) on true
+         order by n.position`,
+          [handler, eventType, atMost, scanned, claimMs],
+        ),
+    )
+    const deliveries = rows
+      .filter(({ position }) => position !== null)
+      .map(({ position, payload }) => ({ handler, position: Number(position), payload, attempt: 1 }))
+    return { deliveries, behind: rows[0]?.behind ?? false }
   }
 
   /**
-   * Claims due deliveries and counts the attempt at once, committed: an event that kills the process runs out
-   * of attempts like one that throws. A claim that is not completed within `claimMs` is anybody's again.
+   * Claims due deliveries, the longest due first, and counts the attempt at once, committed: an event that kills the
+   * process runs out of attempts like one that throws. A claim that is not completed within `claimMs` is anybody's
+   * again.
    *
-   * @param kind never tried before, or tried before. The latter are to be claimed one at a time: behind an event
+   * @param kind never tried, as they were given back, or tried before. The latter are to be claimed one at a time: behind an event
    *   that kills the process, others would run out of attempts without ever having been begun
    */
   claim(handler: string, kind: 'new' | 'retried', atMost: number, claimMs: number): Promise<Delivery[]> {
     return this.#run(async (manager) => {
-      const rows: { position: string; attempts: number; type: string; payload: unknown }[] = (
+      const rows: { position: string; attempts: number; payload: unknown }[] = (
         await manager.query(
           `update aftercommit_kernel.event_delivery d
            set attempts = d.attempts + 1, next_attempt_at = clock_timestamp() + make_interval(secs => $3::float8 / 1000)
@@ -72,32 +107,39 @@ export class EventDeliveries {
              select position from aftercommit_kernel.event_delivery
              where handler = $1 and state = 'pending' and next_attempt_at <= clock_timestamp()
                and (attempts > 0) = $4
-             order by position limit $2 for update skip locked
+             order by next_attempt_at limit $2 for update skip locked
            ) due
            join aftercommit_kernel.outbox_message m on m.position = due.position
            where d.handler = $1 and d.position = due.position
-           returning d.position, d.attempts, m.type, m.payload`,
+           returning d.position, d.attempts, m.payload`,
           [handler, atMost, claimMs, kind === 'retried'],
         )
       )[0]
       return rows
-        .map((row) => ({ ...row, handler, position: Number(row.position), attempt: row.attempts }))
+        .map(({ position, attempts, payload }) => ({
+          handler,
+          position: Number(position),
+          payload,
+          attempt: attempts,
+        }))
         .sort((a, b) => a.position - b.position)
     })
   }
 
   /**
-   * Marks a delivery as done, in the handler's own transaction.
+   * Marks deliveries of one handler, all at the same attempt, as done, in the handler's own transaction.
    *
-   * @returns false if the claim has passed to somebody else meanwhile: the transaction must roll back
+   * @returns false if a claim has passed to somebody else meanwhile: the transaction must roll back
    */
-  async complete(manager: EntityManager, delivery: Delivery): Promise<boolean> {
+  async complete(manager: EntityManager, deliveries: readonly Delivery[]): Promise<boolean> {
+    const [first] = deliveries
+    if (!first) return true
     const [, affected] = await manager.query(
       `update aftercommit_kernel.event_delivery set state = 'done', finished_at = clock_timestamp(), last_error = null
-       where handler = $1 and position = $2 and attempts = $3 and state = 'pending'`,
-      [delivery.handler, delivery.position, delivery.attempt],
+       where handler = $1 and position = any($2::bigint[]) and attempts = $3 and state = 'pending'`,
+      [first.handler, deliveries.map(({ position }) => position), first.attempt],
     )
-    return affected === 1
+    return affected === deliveries.length
   }
 
   /** Gives back claims that were not run: due again at once, and the attempt does not count. */

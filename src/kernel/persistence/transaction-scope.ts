@@ -33,9 +33,11 @@ export class TransactionScope {
   #inner: TransactionScope | undefined
   readonly #running = new Set<Promise<unknown>>()
 
+  /** @param begin called before each statement of the scope; its first call opens the scope's savepoint */
   constructor(
     readonly resources: TransactionResources,
     private readonly outer?: TransactionScope,
+    readonly begin?: () => Promise<void>,
   ) {
     if (outer) outer.#inner = this
   }
@@ -43,7 +45,7 @@ export class TransactionScope {
   /** Runs one step of the scope's work. @throws UnitOfWorkError if the scope cannot take any */
   async step<Result>(work: (resources: TransactionResources) => Promise<Result>): Promise<Result> {
     this.assertUsable()
-    const running = work(this.resources)
+    const running = this.begin ? this.begin().then(() => work(this.resources)) : work(this.resources)
     this.#running.add(running)
     try {
       return await running

@@ -14,6 +14,12 @@ export interface Committed<Result> {
   readonly hasEvents: boolean
 }
 
+export interface CommittedEach<Item> {
+  /** Those that were rolled back, each alone, and why. */
+  readonly failures: ReadonlyMap<Item, unknown>
+  readonly hasEvents: boolean
+}
+
 /**
  * Saves aggregates and their events in one transaction, and refuses every way to save one without the other.
  * Modules get no repository and no entity manager beside it.
@@ -66,6 +72,70 @@ export class UnitOfWork {
   }
 
   /**
+   * Runs `work` for each item, one after the other, in one transaction, so that all share one COMMIT. Each has
+   * aggregates of its own, and a savepoint as soon as it sends a statement: one that rejects is rolled back alone.
+   *
+   * @param settle the last step of the transaction
+   * @throws what `settle`, the connection or COMMIT throws, in which case nothing of any item is committed
+   */
+  async runEach<Item>(
+    items: Iterable<Item>,
+    work: (item: Item) => Promise<void>,
+    settle: (manager: EntityManager, failures: ReadonlyMap<Item, unknown>) => Promise<void>,
+  ): Promise<CommittedEach<Item>> {
+    return this.connections.borrow(async (runner) => {
+      const failures = new Map<Item, unknown>()
+      const changed: TrackedAggregates[] = []
+      let hasEvents = false
+      try {
+        await runner.startTransaction()
+        for (const item of items) {
+          const aggregates = new TrackedAggregates()
+          let wroteEvents = false
+          let savepoint: Promise<void> | undefined
+          const eventsWritten = (count: number) => {
+            wroteEvents ||= count > 0
+          }
+          const resources = {
+            manager: runner.manager,
+            aggregates,
+            lockReads: false,
+            writeEvents: async (events: readonly DomainEvent[]) => {
+              await insertOutboxMessages(runner.manager, events)
+              eventsWritten(events.length)
+            },
+            eventsWritten,
+          }
+          const scope = new TransactionScope(resources, undefined, () => {
+            savepoint ??= runner.startTransaction()
+            return savepoint
+          })
+          try {
+            await runInScope(scope, () => work(item))
+            if (await scope.close()) throw abandonedWork()
+            aggregates.refuseUnwrittenEvents()
+            if (!savepoint) continue
+            await runner.commitTransaction()
+            changed.push(aggregates)
+            hasEvents ||= wroteEvents
+          } catch (error) {
+            await scope.close()
+            if (savepoint) await runner.rollbackTransaction()
+            failures.set(item, error)
+          }
+        }
+        await settle(runner.manager, failures)
+        await commit(runner)
+        for (const aggregates of changed) aggregates.committed()
+        return { failures, hasEvents }
+      } catch (error) {
+        await rollback(runner, error)
+        throw error
+      }
+    })
+  }
+
+  /**
    * Runs `work` in a savepoint. When it rejects, rows, outbox rows and the aggregates in memory are as they
    * were before it, so that it can be tried again. One at a time: until it ends, the work around it has to wait.
    *
@@ -80,6 +150,7 @@ export class UnitOfWork {
     const scope = new TransactionScope(resources, outer)
     const before = aggregates.savepoint()
     try {
+      await outer.begin?.()
       await runner.startTransaction()
       try {
         const result = await runInScope(scope, work)
