@@ -2,7 +2,7 @@ import 'reflect-metadata'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pino } from 'pino'
 import { readConfig } from '../../src/config.js'
-import { modules } from '../../src/container.js'
+import { modules, type Wrappers } from '../../src/container.js'
 import type { HybridCache } from '../../src/kernel/cache/hybrid-cache.js'
 import type { ServiceModule } from '../../src/kernel/cqrs/module.js'
 import { Node } from '../../src/node.js'
@@ -14,6 +14,7 @@ export interface BenchNodeOptions {
   /** Default: true. */
   readonly redis?: boolean
   readonly offered?: readonly ServiceModule[]
+  readonly wrappers?: Wrappers
 }
 
 /**
@@ -22,7 +23,7 @@ export interface BenchNodeOptions {
  */
 export async function startBenchNode(
   { databaseUrl, redisUrl }: EntrantSettings,
-  { env = {}, redis = true, offered = [...modules, benchModule] }: BenchNodeOptions = {},
+  { env = {}, redis = true, offered = [...modules, benchModule], wrappers }: BenchNodeOptions = {},
 ): Promise<Node> {
   const config = readConfig({
     DATABASE_URL: databaseUrl,
@@ -31,7 +32,7 @@ export async function startBenchNode(
     LOG_LEVEL: 'silent',
     ...env,
   })
-  const node = new Node(config, pino({ level: config.LOG_LEVEL }), offered)
+  const node = new Node(config, pino({ level: config.LOG_LEVEL }), offered, wrappers)
   await node.start()
   while (redis && node.parts.redis?.status !== 'ready') await sleep(5)
   return node
