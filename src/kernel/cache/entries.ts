@@ -22,6 +22,7 @@ export interface LoadedValue {
 export class Entries {
   /** The name that all entries of the cache depend on. */
   readonly cacheName: string
+  readonly #cacheSlot: number
 
   constructor(
     private readonly options: HybridCacheOptions,
@@ -29,6 +30,7 @@ export class Entries {
     private readonly measured: boolean,
   ) {
     this.cacheName = dependencyOn.cache(options.name)
+    this.#cacheSlot = around.applied.invalidations.slotOf(this.cacheName)
   }
 
   fromLoad(key: string, { value, stamp, names, options, decided, validators }: LoadedValue): CacheEntry {
@@ -51,12 +53,12 @@ export class Entries {
 
   /** A copy keeps stamp, names and life of what it was copied from; only its time in memory is its own. */
   fromShared(key: string, found: SharedEntry, epoch: string, options: EntryOptions): CacheEntry {
-    const { value, position, names, loadedAt, freshUntil, usableUntil, l1TtlMs, ...others } = found
+    const { value, position, names, loadedAt, freshUntil, usableUntil, l1TtlMs, lasting } = found
     // The clock that lives are counted by may have been stepped since: no value outlives its time by that.
     const latest = this.around.clusterClock.now() + (freshUntil - loadedAt)
     const life = { loadedAt, freshUntil: Math.min(freshUntil, latest), usableUntil, l1TtlMs }
-    const settled = others.lasting ? { ...options, ...others.lasting } : options
-    return this.#entry(key, value, { epoch, position }, names, life, settled, others)
+    const settled = lasting ? { ...options, ...lasting } : options
+    return this.#entry(key, value, { epoch, position }, names, life, settled, found)
   }
 
   toShared({ kept, stamp, names, life, etag, lastModified, lasting }: CacheEntry): SharedEntry {
@@ -75,10 +77,7 @@ export class Entries {
 
   #slots(key: string, names: readonly string[]): number[] {
     const { invalidations } = this.around.applied
-    const slots = [
-      invalidations.slotOf(dependencyOn.key(this.options.name, key)),
-      invalidations.slotOf(this.cacheName),
-    ]
+    const slots = [invalidations.slotOf(dependencyOn.key(this.options.name, key)), this.#cacheSlot]
     for (const name of names) slots.push(invalidations.slotOf(name))
     return slots
   }

@@ -1,4 +1,4 @@
-import { hash, timingSafeEqual } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { promisify } from 'node:util'
 import { constants, deflateRaw, inflateRaw } from 'node:zlib'
 import { z } from 'zod'
@@ -83,7 +83,7 @@ export class WireFormat {
     if (bytes.length < metaStart || bytes[0] !== formatVersion) return undefined
     if (bytes[1] !== this.options.serializer.format) return undefined
     // Before anything else is believed, the lengths in it included.
-    if (!timingSafeEqual(this.#mac(name, bytes), bytes.subarray(macStart, headerStart))) return undefined
+    if (!isSame(this.#mac(name, bytes), bytes)) return undefined
     const payloadStart = metaStart + bytes.readUInt32LE(metaLengthStart)
     const payload = bytes.subarray(payloadStart)
     if (bytes[2] !== compressed) return this.#entry(bytes, payloadStart, payload)
@@ -112,19 +112,24 @@ export class WireFormat {
     bytes.writeUInt32LE(meta.length, metaLengthStart)
     bytes.set(meta, metaStart)
     bytes.set(payload, metaStart + meta.length)
-    this.#mac(name, bytes).copy(bytes, macStart)
+    bytes.write(this.#mac(name, bytes), macStart, macLength, 'latin1')
     return bytes
   }
 
   #entry(bytes: Buffer, payloadStart: number, payload: Uint8Array): SharedEntry | undefined {
     try {
-      const [position = 0, loadedAt = 0, freshUntil = 0, usableUntil = 0, l1TtlMs = 0] = [0, 1, 2, 3, 4].map(
-        (index) => bytes.readDoubleLE(headerStart + index * 8),
-      )
-      const text = bytes.toString('utf8', metaStart, payloadStart)
-      const { names = [], ...others } = text === '' ? {} : metaSchema.parse(JSON.parse(text))
-      const value = this.options.serializer.deserialize(payload)
-      return { value, position, names, loadedAt, freshUntil, usableUntil, l1TtlMs, ...others }
+      const entry = {
+        value: this.options.serializer.deserialize(payload),
+        position: bytes.readDoubleLE(headerStart),
+        names: noNames,
+        loadedAt: bytes.readDoubleLE(headerStart + 8),
+        freshUntil: bytes.readDoubleLE(headerStart + 16),
+        usableUntil: bytes.readDoubleLE(headerStart + 24),
+        l1TtlMs: bytes.readDoubleLE(headerStart + 32),
+      }
+      if (payloadStart === metaStart) return entry
+      const meta = metaSchema.parse(JSON.parse(bytes.toString('utf8', metaStart, payloadStart)))
+      return { ...entry, ...meta, names: meta.names ?? noNames }
     } catch {
       return undefined
     }
@@ -134,23 +139,40 @@ export class WireFormat {
    * BLAKE2b with the secret before the message, which is a sound MAC for it (unlike SHA-256), in one call: 0.46 of
    * the time of an HMAC-SHA-256 for an entry of 150 bytes. The secret fills a block; the key's length comes before
    * the key, so that no byte can move from one to the other.
+   *
+   * @returns a character a byte: a string is made, and thrown away, more cheaply than a buffer
    */
-  #mac(name: string, bytes: Buffer): Buffer {
+  #mac(name: string, bytes: Buffer): string {
     const { secret } = this.installation
-    const nameLength = Buffer.byteLength(name)
-    const message = Buffer.allocUnsafe(blockLength + 4 + nameLength + bytes.length - macLength)
+    const longest = blockLength + 4 + name.length * 3 + bytes.length - macLength
+    // Hashed before anybody else can write there.
+    const message = longest > scratch.length ? Buffer.allocUnsafe(longest) : scratch
     message.fill(0, secret.length, blockLength)
     secret.copy(message)
+    const nameLength = message.write(name, blockLength + 4)
     message.writeUInt32LE(nameLength, blockLength)
-    let end = blockLength + 4
-    end += message.write(name, end)
+    let end = blockLength + 4 + nameLength
     end += bytes.copy(message, end, 0, macStart)
-    bytes.copy(message, end, headerStart)
-    return hash('blake2b512', message, 'buffer').subarray(0, macLength)
+    end += bytes.copy(message, end, headerStart)
+    return hash('blake2b512', message.subarray(0, end), 'latin1')
   }
 }
 
 const blockLength = 128
+
+/** For the messages that a MAC is of: most entries are small, and an allocation for each costs as much as its hash. */
+const scratch = Buffer.allocUnsafeSlow(16_384)
+
+const noNames: readonly string[] = []
+
+/** Looks at every byte, as where it stopped would tell a forger how far he has got. */
+function isSame(mac: string, bytes: Buffer): boolean {
+  let difference = 0
+  for (let index = 0; index < macLength; index++) {
+    difference |= mac.charCodeAt(index) ^ (bytes[macStart + index] as number)
+  }
+  return difference === 0
+}
 
 function metaOf({ names, etag, lastModified, lasting }: SharedEntry): string {
   if (names.length === 0 && etag === undefined && lastModified === undefined && !lasting) return ''
