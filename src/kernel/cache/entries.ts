@@ -45,10 +45,12 @@ export class Entries {
         : freshUntil,
       l1TtlMs: options.l1TtlMs,
     }
-    return this.#entry(key, value, stamp, names, life, options, {
+    const entry = this.#entry(key, value, stamp, names, life, options, {
       ...validators,
       lasting: lastingOf(decided),
     })
+    entry.life = life
+    return entry
   }
 
   /** A copy keeps stamp, names and life of what it was copied from; only its time in memory is its own. */
@@ -61,7 +63,7 @@ export class Entries {
     return this.#entry(key, value, { epoch, position }, names, life, settled, found)
   }
 
-  toShared({ kept, stamp, names, life, etag, lastModified, lasting }: CacheEntry): SharedEntry {
+  toShared({ kept, stamp, names, etag, lastModified, lasting }: CacheEntry, life: Life): SharedEntry {
     return { value: givenOf(kept), position: stamp.position, names, ...life, etag, lastModified, lasting }
   }
 
@@ -79,7 +81,8 @@ export class Entries {
     const { invalidations } = this.around.applied
     const slots = [invalidations.slotOf(dependencyOn.key(this.options.name, key)), this.#cacheSlot]
     for (const name of names) slots.push(invalidations.slotOf(name))
-    return slots
+    // An array that has grown has room for 16 more; a copy has none.
+    return names.length === 0 ? slots : slots.slice()
   }
 
   #entry(
@@ -95,31 +98,37 @@ export class Entries {
     const now = clock.now()
     const inMemory = now + earlier(life.l1TtlMs, options.jitterMs)
     // Longer than it lives in L2, a copy here would be the last to show an old value.
-    const freshUntil = Math.min(inMemory, clusterClock.toLocal(life.freshUntil))
+    const freshUntil = Math.floor(Math.min(inMemory, clusterClock.toLocal(life.freshUntil)))
     const { kept, keepable } = protect(value, options.clone)
     return {
       kept,
       keepable,
       stamp,
-      names,
+      names: names.length === 0 ? noNames : names,
       slots: this.#slots(key, names),
       obtainedAt: now,
       freshUntil,
       usableUntil: options.failSafe
-        ? Math.max(freshUntil, clusterClock.toLocal(life.usableUntil))
+        ? Math.max(freshUntil, Math.floor(clusterClock.toLocal(life.usableUntil)))
         : freshUntil,
       refreshAt:
-        options.eagerRefreshThreshold > 0 ? now + options.eagerRefreshThreshold * (freshUntil - now) : never,
+        options.eagerRefreshThreshold > 0
+          ? Math.floor(now + options.eagerRefreshThreshold * (freshUntil - now))
+          : never,
       retryAt: 0,
       triedAt: 0,
       bytes: options.sizeBytes ?? (this.measured ? estimatedBytes(kept) : 0),
       etag,
       lastModified,
-      life,
+      wholeMs: Math.floor(Math.min(life.freshUntil - life.loadedAt, life.l1TtlMs)),
+      life: undefined,
       lasting,
     }
   }
 }
+
+/** One for all that have none. */
+const noNames: readonly string[] = []
 
 /** What a caller is to get a copy of must not be reachable by whoever has loaded it, either. */
 function protect(value: unknown, clone: boolean): { kept: unknown; keepable: boolean } {

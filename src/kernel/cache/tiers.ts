@@ -99,6 +99,9 @@ export class Tiers {
     from: 'load' | 'set',
   ): { key: SharedKey; entry: SharedEntry; ttlMs: number } | undefined {
     const { applied, clusterClock } = this.around
+    const { life } = entry
+    // What L2 is to know of it is said below, or never.
+    entry.life = undefined
     const refusal = this.refusalOf(key)
     if (refusal) return this.#notStored(key, 'l1', refusal)
     // A value made of very many others is loaded each time rather than compared for as long as it lives.
@@ -110,11 +113,11 @@ export class Tiers {
     }
     if (options.skipL1Write) this.#dropStale(key)
     else if (!this.memory.keep(key, entry)) this.#notStored(key, 'l1', 'too-large')
-    if (options.skipL2Write) return undefined
-    const ttlMs = Math.max(1, entry.life.usableUntil - clusterClock.now())
+    if (options.skipL2Write || !life) return undefined
+    const ttlMs = Math.max(1, life.usableUntil - clusterClock.now())
     return {
       key: { ...this.sharedKey(key), epoch: entry.stamp.epoch },
-      entry: this.entries.toShared(entry),
+      entry: this.entries.toShared(entry, life),
       ttlMs,
     }
   }

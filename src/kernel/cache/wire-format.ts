@@ -154,7 +154,7 @@ export class WireFormat {
     let end = blockLength + 4 + nameLength
     end += bytes.copy(message, end, 0, macStart)
     end += bytes.copy(message, end, headerStart)
-    return hash('blake2b512', message.subarray(0, end), 'latin1')
+    return hash('blake2b512', message.subarray(0, end), 'binary')
   }
 }
 
