@@ -140,7 +140,7 @@ function protect(value: unknown, clone: boolean): { kept: unknown; keepable: boo
   }
 }
 
-/** A time to live, shortened by a random part of the jitter; at least 1 ms. */
+/** A time to live, shortened by a random part of the jitter, in whole ms; at least 1 ms. */
 function earlier(ttlMs: number, jitterMs: number): number {
-  return jitterMs === 0 ? ttlMs : Math.max(1, ttlMs - Math.random() * jitterMs)
+  return jitterMs === 0 ? ttlMs : Math.max(1, ttlMs - Math.floor(Math.random() * jitterMs))
 }
