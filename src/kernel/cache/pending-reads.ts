@@ -8,7 +8,7 @@ const largestBatch = 256
 
 /**
  * Reads that come within one turn of the event loop go out as one command. Pipelined one by one, each would be a
- * command object, a promise of the client's, and a reply to match: with 64 readers at once that took twice as long.
+ * command object, a promise of the client's, and a reply to match.
  */
 export class PendingReads {
   #pending: PendingRead[] = []

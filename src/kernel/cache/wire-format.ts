@@ -140,7 +140,7 @@ export class WireFormat {
    * the time of an HMAC-SHA-256 for an entry of 150 bytes. The secret fills a block; the key's length comes before
    * the key, so that no byte can move from one to the other.
    *
-   * @returns a character a byte: a string is made, and thrown away, more cheaply than a buffer
+   * @returns a character a byte
    */
   #mac(name: string, bytes: Buffer): string {
     const { secret } = this.installation
@@ -160,7 +160,7 @@ export class WireFormat {
 
 const blockLength = 128
 
-/** For the messages that a MAC is of: most entries are small, and an allocation for each costs as much as its hash. */
+/** For the messages that a MAC is of: most entries are small, and need no allocation then. */
 const scratch = Buffer.allocUnsafeSlow(16_384)
 
 const noNames: readonly string[] = []

