@@ -5,18 +5,21 @@ import { awaitedHits, itemOf, keyOf, keysToAsk, synchronousHits } from './hits.j
 
 const draws = 1_000_000
 
-interface Work {
+export interface Work {
   readonly keys: readonly string[]
   readonly keyCount: number
+  /** Reads a round; fewer are enough of what is ten times slower. */
   readonly count: number
+  readonly peerCount: number
 }
 
-function workOf(settings: EntrantSettings): Work {
+export function workOf(settings: EntrantSettings): Work {
   const keyCount = Number(settings.keyCount)
   return {
     keyCount,
     keys: keysToAsk(keyCount, settings.quick ? 100_000 : draws),
     count: settings.quick ? 100_000 : keyCount === 1 ? 5_000_000 : 2_000_000,
+    peerCount: settings.slow ? 200_000 : Number.POSITIVE_INFINITY,
   }
 }
 

@@ -10,11 +10,13 @@ export interface Clock {
   sleep(ms: number, signal?: AbortSignal): Promise<void>
 }
 
+const [startedAtSecond] = process.hrtime()
+
 export const systemClock: Clock = {
   // The same clock as `performance.now()`, at two thirds of its cost: every hit reads it once.
   now: () => {
     const [seconds, nanoseconds] = process.hrtime()
-    return seconds * 1_000 + nanoseconds / 1_000_000
+    return (seconds - startedAtSecond) * 1_000 + nanoseconds / 1_000_000
   },
   wall: () => Date.now(),
   sleep: (ms, signal) => delay(ms, undefined, signal ? { signal } : {}).catch(() => undefined),

@@ -3,8 +3,11 @@ import type { LastingOptions } from './entry-options.js'
 
 /**
  * A cached value with what its freshness is judged by, as one node holds it. Times are monotonic ms of this node.
- * Only `refreshAt`, `retryAt`, `triedAt` and `answer` ever change: they say what this node is about to do, not what the
- * value is.
+ * Only `refreshAt`, `retryAt`, `triedAt`, `life` and `answer` ever change: they say what this node is about to do, not
+ * what the value is.
+ *
+ * There are millions of them. V8 keeps a whole number below 2^31 in the field itself, and any other in 16 bytes beside
+ * it; times that may be rounded, to the safe side, are whole.
  */
 export interface CacheEntry {
   /** What is kept of the value: itself, frozen, or what copies are made from. Callers are given `givenOf` it. */
@@ -34,13 +37,16 @@ export interface CacheEntry {
   readonly bytes: number
   readonly etag?: string | undefined
   readonly lastModified?: string | undefined
-  readonly life: Life
+  /** Milliseconds between the begin of its time in memory and the end, had the copy been made when it was loaded. */
+  readonly wholeMs: number
+  /** For L2, where it has yet to be written; forgotten then. */
+  life: Life | undefined
   /** What its load has decided, on whatever node, for each copy of it. */
   readonly lasting?: LastingOptions | undefined
 }
 
-/** For a `refreshAt` that does not come. */
-export const never = Number.POSITIVE_INFINITY
+/** For a `refreshAt` that does not come. Whole, as times in memory are; to be compared by equality. */
+export const never = 2 ** 31 - 1
 
 /** The same value's life in the cluster, in ms of its clock: what is written to L2. */
 export interface Life {

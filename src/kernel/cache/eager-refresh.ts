@@ -72,16 +72,14 @@ export class EagerRefresh {
   /** A look into L2 may have put a copy of the same value in the entry's place. */
   #lookAgain(key: string, entry: CacheEntry, inMs: number): void {
     const present = this.memory.get(key) ?? entry
-    present.refreshAt = this.clock.now() + inMs
+    present.refreshAt = Math.ceil(this.clock.now() + inMs)
   }
 
   /** Whether L2 holds a value young enough; it is in memory then. A long life in L2 is not cut to that in memory. */
   async #someoneElseHas({ key, entry: options }: Read): Promise<boolean> {
     const copy = await this.tiers.copyFromShared(key, options)
     if (!copy) return false
-    const { obtainedAt, life } = copy
-    const leftMs = copy.freshUntil - obtainedAt
-    const wholeMs = Math.min(life.freshUntil - life.loadedAt, life.l1TtlMs)
-    return leftMs > wholeMs * (1 - options.eagerRefreshThreshold)
+    const leftMs = copy.freshUntil - copy.obtainedAt
+    return leftMs > copy.wholeMs * (1 - options.eagerRefreshThreshold)
   }
 }

@@ -22,6 +22,7 @@ export interface LoadedValue {
 export class Entries {
   /** The name that all entries of the cache depend on. */
   readonly cacheName: string
+  readonly #cacheSlot: number
 
   constructor(
     private readonly options: HybridCacheOptions,
@@ -29,6 +30,7 @@ export class Entries {
     private readonly measured: boolean,
   ) {
     this.cacheName = dependencyOn.cache(options.name)
+    this.#cacheSlot = around.applied.invalidations.slotOf(this.cacheName)
   }
 
   fromLoad(key: string, { value, stamp, names, options, decided, validators }: LoadedValue): CacheEntry {
@@ -43,23 +45,25 @@ export class Entries {
         : freshUntil,
       l1TtlMs: options.l1TtlMs,
     }
-    return this.#entry(key, value, stamp, names, life, options, {
+    const entry = this.#entry(key, value, stamp, names, life, options, {
       ...validators,
       lasting: lastingOf(decided),
     })
+    entry.life = life
+    return entry
   }
 
   /** A copy keeps stamp, names and life of what it was copied from; only its time in memory is its own. */
   fromShared(key: string, found: SharedEntry, epoch: string, options: EntryOptions): CacheEntry {
-    const { value, position, names, loadedAt, freshUntil, usableUntil, l1TtlMs, ...others } = found
+    const { value, position, names, loadedAt, freshUntil, usableUntil, l1TtlMs, lasting } = found
     // The clock that lives are counted by may have been stepped since: no value outlives its time by that.
     const latest = this.around.clusterClock.now() + (freshUntil - loadedAt)
     const life = { loadedAt, freshUntil: Math.min(freshUntil, latest), usableUntil, l1TtlMs }
-    const settled = others.lasting ? { ...options, ...others.lasting } : options
-    return this.#entry(key, value, { epoch, position }, names, life, settled, others)
+    const settled = lasting ? { ...options, ...lasting } : options
+    return this.#entry(key, value, { epoch, position }, names, life, settled, found)
   }
 
-  toShared({ kept, stamp, names, life, etag, lastModified, lasting }: CacheEntry): SharedEntry {
+  toShared({ kept, stamp, names, etag, lastModified, lasting }: CacheEntry, life: Life): SharedEntry {
     return { value: givenOf(kept), position: stamp.position, names, ...life, etag, lastModified, lasting }
   }
 
@@ -75,12 +79,10 @@ export class Entries {
 
   #slots(key: string, names: readonly string[]): number[] {
     const { invalidations } = this.around.applied
-    const slots = [
-      invalidations.slotOf(dependencyOn.key(this.options.name, key)),
-      invalidations.slotOf(this.cacheName),
-    ]
+    const slots = [invalidations.slotOf(dependencyOn.key(this.options.name, key)), this.#cacheSlot]
     for (const name of names) slots.push(invalidations.slotOf(name))
-    return slots
+    // An array that has grown has room for 16 more; a copy has none.
+    return names.length === 0 ? slots : slots.slice()
   }
 
   #entry(
@@ -96,32 +98,38 @@ export class Entries {
     const now = clock.now()
     const inMemory = now + earlier(life.l1TtlMs, options.jitterMs)
     // Longer than it lives in L2, a copy here would be the last to show an old value.
-    const freshUntil = Math.min(inMemory, clusterClock.toLocal(life.freshUntil))
+    const freshUntil = Math.floor(Math.min(inMemory, clusterClock.toLocal(life.freshUntil)))
     const { kept, keepable } = protect(value, options.clone)
     return {
       kept,
       keepable,
       stamp,
-      names,
+      names: names.length === 0 ? noNames : names,
       slots: this.#slots(key, names),
       obtainedAt: now,
       freshUntil,
       usableUntil: options.failSafe
-        ? Math.max(freshUntil, clusterClock.toLocal(life.usableUntil))
+        ? Math.max(freshUntil, Math.floor(clusterClock.toLocal(life.usableUntil)))
         : freshUntil,
       refreshAt:
-        options.eagerRefreshThreshold > 0 ? now + options.eagerRefreshThreshold * (freshUntil - now) : never,
+        options.eagerRefreshThreshold > 0
+          ? Math.floor(now + options.eagerRefreshThreshold * (freshUntil - now))
+          : never,
       retryAt: 0,
       triedAt: 0,
       answer: undefined,
       bytes: options.sizeBytes ?? (this.measured ? estimatedBytes(kept) : 0),
       etag,
       lastModified,
-      life,
+      wholeMs: Math.floor(Math.min(life.freshUntil - life.loadedAt, life.l1TtlMs)),
+      life: undefined,
       lasting,
     }
   }
 }
+
+/** One for all that have none. */
+const noNames: readonly string[] = []
 
 /** What a caller is to get a copy of must not be reachable by whoever has loaded it, either. */
 function protect(value: unknown, clone: boolean): { kept: unknown; keepable: boolean } {
@@ -133,7 +141,7 @@ function protect(value: unknown, clone: boolean): { kept: unknown; keepable: boo
   }
 }
 
-/** A time to live, shortened by a random part of the jitter; at least 1 ms. */
+/** A time to live, shortened by a random part of the jitter, in whole ms; at least 1 ms. */
 function earlier(ttlMs: number, jitterMs: number): number {
-  return jitterMs === 0 ? ttlMs : Math.max(1, ttlMs - Math.random() * jitterMs)
+  return jitterMs === 0 ? ttlMs : Math.max(1, ttlMs - Math.floor(Math.random() * jitterMs))
 }

@@ -48,7 +48,7 @@ export class FailSafe {
     const staleness = this.#stalenessOf(read, entry)
     if (!staleness) return undefined
     if (cause !== 'throttled') {
-      entry.retryAt = now + options.failSafeThrottleMs
+      entry.retryAt = Math.floor(now + options.failSafeThrottleMs)
       entry.triedAt = this.around.applied.position
     }
     this.statistics.staleServed++

@@ -268,7 +268,7 @@ export class HybridCache<Value = unknown, Key extends string = string> {
     if (ambient() || chosen || (consistency && !consistency.isUndemanding)) return undefined
     const now = this.around.lease.heldAt()
     const hit = this.#freshInMemory(key, now)
-    if (!hit?.answer || (now as number) >= hit.refreshAt) return undefined
+    if (!hit?.answer || (hit.refreshAt !== never && hit.refreshAt <= (now as number))) return undefined
     this.#noteHit(key, hit, consistency)
     return hit.answer
   }

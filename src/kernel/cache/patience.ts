@@ -16,13 +16,22 @@ export interface Patience<Result> {
  *
  * @throws what `arriving` throws, `tooLate()`, or the signal's reason
  */
-export async function waitFor<Result>(
+export function waitFor<Result>(
   arriving: Promise<Result>,
   patience: Patience<Result>,
   clock: Clock,
 ): Promise<Result> {
-  const { softMs, hardMs, signal, instead, tooLate } = patience
-  if (softMs === Number.POSITIVE_INFINITY && hardMs === Number.POSITIVE_INFINITY && !signal) return arriving
+  const { softMs, hardMs, signal } = patience
+  const isEndless =
+    softMs === Number.POSITIVE_INFINITY && hardMs === Number.POSITIVE_INFINITY && signal === undefined
+  return isEndless ? arriving : race(arriving, patience, clock)
+}
+
+async function race<Result>(
+  arriving: Promise<Result>,
+  { softMs, hardMs, signal, instead, tooLate }: Patience<Result>,
+  clock: Clock,
+): Promise<Result> {
   // Whoever gives up does not hear of a failure that comes later.
   arriving.catch(() => {})
   signal?.throwIfAborted()

@@ -11,6 +11,7 @@ import { isWorthALine } from '../observability/log-sampling.js'
 import type { Logger } from '../observability/logger.js'
 import type { CacheEvents, NotStoredReason } from './cache-events.js'
 import { LoadLocks, lockOfNobody } from './load-lock.js'
+import { PendingReads } from './pending-reads.js'
 import type { Serializer } from './serializer.js'
 import type { LoadLock, SharedEntry, SharedKey, SharedTier } from './shared-tier.js'
 import { StructuredSerializer } from './structured-serializer.js'
@@ -47,6 +48,7 @@ export class RedisTier implements SharedTier {
   readonly #breaker: CircuitBreakerPolicy
   readonly #format: WireFormat
   readonly #locks: LoadLocks
+  readonly #reads = new PendingReads((names) => this.#ask(() => this.#fetch(names)))
 
   /** @param redis must fail, not queue, while Redis is away, and give up a command after a time */
   constructor(
@@ -81,7 +83,8 @@ export class RedisTier implements SharedTier {
 
   async get(key: SharedKey): Promise<SharedEntry | undefined> {
     const name = this.#nameOf(key)
-    const bytes = await this.#ask(() => this.redis.getBuffer(name))
+    if (!this.#isAskable()) return undefined
+    const bytes = await this.#reads.read(name)
     return bytes === undefined ? undefined : this.#read(name, bytes)
   }
 
@@ -126,11 +129,21 @@ export class RedisTier implements SharedTier {
     return taken ?? lockOfNobody
   }
 
+  async #fetch(names: readonly string[]): Promise<readonly (Buffer | null)[]> {
+    const [first] = names
+    return names.length === 1 && first !== undefined
+      ? [await this.redis.getBuffer(first)]
+      : this.redis.mgetBuffer(...names)
+  }
+
+  #isAskable(): boolean {
+    // One request finds out whether Redis is back; the breaker would have all others wait for it to know.
+    return this.redis.status === 'ready' && this.#breaker.state !== CircuitState.HalfOpen
+  }
+
   /** @returns undefined if Redis is away, or does not answer in time */
   async #ask<Answer>(command: () => Promise<Answer>): Promise<Answer | undefined> {
-    if (this.redis.status !== 'ready') return undefined
-    // One request finds out whether Redis is back; the breaker would have all others wait for it to know.
-    if (this.#breaker.state === CircuitState.HalfOpen) return undefined
+    if (!this.#isAskable()) return undefined
     try {
       return await this.#breaker.execute(command)
     } catch {
@@ -141,13 +154,16 @@ export class RedisTier implements SharedTier {
 
   #write(writes: readonly EncodedWrite[]): void {
     if (writes.length === 0) return
-    void this.#ask(() =>
-      Promise.all(
-        writes.map(({ name, bytes, ttlMs }) =>
-          this.redis.set(name, bytes, 'PX', Math.max(1, Math.ceil(ttlMs))),
-        ),
-      ),
-    )
+    void this.#ask(async () => {
+      // A pipeline of its own leaves now. What the client pipelines by itself waits until the event loop comes round, and
+      // would be overtaken by the hint about it.
+      const pipeline = this.redis.pipeline()
+      for (const { name, bytes, ttlMs } of writes)
+        pipeline.set(name, bytes, 'PX', Math.max(1, Math.ceil(ttlMs)))
+      const replies = await pipeline.exec()
+      const failure = replies?.find(([error]) => error)?.[0]
+      if (failure) throw failure
+    })
   }
 
   #read(name: string, bytes: Buffer | null): SharedEntry | undefined | Promise<SharedEntry | undefined> {

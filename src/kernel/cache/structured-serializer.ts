@@ -25,7 +25,9 @@ export class StructuredSerializer implements Serializer {
   }
 
   deserialize(bytes: Uint8Array): unknown {
-    const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    const buffer = Buffer.isBuffer(bytes)
+      ? bytes
+      : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
     if (buffer[0] === json) return JSON.parse(buffer.toString('utf8', 1))
     if (buffer[0] === structured) return new OwnedBytes(buffer.subarray(1)).read()
     throw new TypeError(`${buffer[0]} is no encoding of this serializer`)

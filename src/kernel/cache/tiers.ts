@@ -48,8 +48,8 @@ export class Tiers {
    * A fresh copy of what L2 holds. After the time that the options give it, L2 is taken to hold nothing; a copy
    * that comes later is kept all the same, if it is still fresh then.
    */
-  async copyFromShared(key: string, options: EntryOptions): Promise<CacheEntry | undefined> {
-    if (options.skipL2Read || this.refusalOf(key)) return undefined
+  copyFromShared(key: string, options: EntryOptions): Promise<CacheEntry | undefined> {
+    if (options.skipL2Read || this.refusalOf(key)) return Promise.resolve(undefined)
     return this.inTime(this.#fetchCopy(key, options), this.patienceMs(key, options))
   }
 
@@ -99,6 +99,9 @@ export class Tiers {
     from: 'load' | 'set',
   ): { key: SharedKey; entry: SharedEntry; ttlMs: number } | undefined {
     const { applied, clusterClock } = this.around
+    const { life } = entry
+    // What L2 is to know of it is said below, or never.
+    entry.life = undefined
     const refusal = this.refusalOf(key)
     if (refusal) return this.#notStored(key, 'l1', refusal)
     // A value made of very many others is loaded each time rather than compared for as long as it lives.
@@ -110,11 +113,11 @@ export class Tiers {
     }
     if (options.skipL1Write) this.#dropStale(key)
     else if (!this.memory.keep(key, entry)) this.#notStored(key, 'l1', 'too-large')
-    if (options.skipL2Write) return undefined
-    const ttlMs = Math.max(1, entry.life.usableUntil - clusterClock.now())
+    if (options.skipL2Write || !life) return undefined
+    const ttlMs = Math.max(1, life.usableUntil - clusterClock.now())
     return {
       key: { ...this.sharedKey(key), epoch: entry.stamp.epoch },
-      entry: this.entries.toShared(entry),
+      entry: this.entries.toShared(entry, life),
       ttlMs,
     }
   }
@@ -144,7 +147,7 @@ export class Tiers {
     const { epoch } = this.around.applied
     const allowed = keys.filter((key) => !this.refusalOf(key))
     const found = await this.around.shared.getMany(allowed.map((key) => this.sharedKey(key)))
-    const copies = new Map<string, Promise<CacheEntry | undefined>>()
+    const copies = new Map<string, ReturnType<Tiers['inMemory']> | Promise<CacheEntry>>()
     for (const [index, key] of allowed.entries()) {
       const entry = found[index]
       if (entry) copies.set(key, this.#adopt(key, entry, epoch, options))
@@ -152,20 +155,25 @@ export class Tiers {
     return Promise.all(keys.map((key) => copies.get(key)))
   }
 
-  async #adopt(
+  #adopt(
     key: string,
     found: SharedEntry,
     epoch: string,
     options: EntryOptions,
-  ): Promise<CacheEntry | undefined> {
+  ): CacheEntry | undefined | Promise<CacheEntry> {
+    const { applied, faults } = this.around
     const entry = this.entries.fromShared(key, found, epoch, options)
-    if (!this.around.applied.isFresh(entry.stamp, entry.slots)) this.fenced(key, 'l2')
     if (!this.isServable(entry)) {
+      if (!applied.isFresh(entry.stamp, entry.slots)) this.fenced(key, 'l2')
       // Should the load that follows fail, this is what there is to fall back on.
       if (entry.lasting?.failSafe ?? options.failSafe) this.memory.keep(key, entry)
       return undefined
     }
-    await this.around.faults.at('before-l2-copy')
+    const held = faults.at('before-l2-copy')
+    return held ? held.then(() => this.#keepCopy(key, entry, options)) : this.#keepCopy(key, entry, options)
+  }
+
+  #keepCopy(key: string, entry: CacheEntry, options: EntryOptions): CacheEntry {
     if (!(entry.lasting?.skipL1Write ?? options.skipL1Write)) this.memory.keep(key, entry)
     return entry
   }
@@ -177,9 +185,12 @@ export class Tiers {
   }
 
   /** What L2 answers within these milliseconds; what comes later goes on without its caller. */
-  async inTime<Result>(arriving: Promise<Result>, patienceMs: number): Promise<Result | undefined> {
+  inTime<Result>(arriving: Promise<Result>, patienceMs: number): Promise<Result | undefined> {
     // The tier gives up by itself before that: a timer for each read would cost more than the read.
-    if (patienceMs >= this.around.shared.timeoutMs) return arriving
+    return patienceMs >= this.around.shared.timeoutMs ? arriving : this.#within(arriving, patienceMs)
+  }
+
+  async #within<Result>(arriving: Promise<Result>, patienceMs: number): Promise<Result | undefined> {
     const nothing = Symbol('nothing')
     const answer = await waitFor<Result | typeof nothing>(
       arriving,

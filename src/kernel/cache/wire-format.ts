@@ -112,19 +112,24 @@ export class WireFormat {
     bytes.writeUInt32LE(meta.length, metaLengthStart)
     bytes.set(meta, metaStart)
     bytes.set(payload, metaStart + meta.length)
-    this.#mac(name, bytes).copy(bytes, macStart)
+    bytes.set(this.#mac(name, bytes), macStart)
     return bytes
   }
 
   #entry(bytes: Buffer, payloadStart: number, payload: Uint8Array): SharedEntry | undefined {
     try {
-      const [position = 0, loadedAt = 0, freshUntil = 0, usableUntil = 0, l1TtlMs = 0] = [0, 1, 2, 3, 4].map(
-        (index) => bytes.readDoubleLE(headerStart + index * 8),
-      )
-      const text = bytes.toString('utf8', metaStart, payloadStart)
-      const { names = [], ...others } = text === '' ? {} : metaSchema.parse(JSON.parse(text))
-      const value = this.options.serializer.deserialize(payload)
-      return { value, position, names, loadedAt, freshUntil, usableUntil, l1TtlMs, ...others }
+      const entry = {
+        value: this.options.serializer.deserialize(payload),
+        position: bytes.readDoubleLE(headerStart),
+        names: noNames,
+        loadedAt: bytes.readDoubleLE(headerStart + 8),
+        freshUntil: bytes.readDoubleLE(headerStart + 16),
+        usableUntil: bytes.readDoubleLE(headerStart + 24),
+        l1TtlMs: bytes.readDoubleLE(headerStart + 32),
+      }
+      if (payloadStart === metaStart) return entry
+      const meta = metaSchema.parse(JSON.parse(bytes.toString('utf8', metaStart, payloadStart)))
+      return { ...entry, ...meta, names: meta.names ?? noNames }
     } catch {
       return undefined
     }
@@ -137,20 +142,26 @@ export class WireFormat {
    */
   #mac(name: string, bytes: Buffer): Buffer {
     const { secret } = this.installation
-    const nameLength = Buffer.byteLength(name)
-    const message = Buffer.allocUnsafe(blockLength + 4 + nameLength + bytes.length - macLength)
+    const longest = blockLength + 4 + name.length * 3 + bytes.length - macLength
+    // Hashed before anybody else can write there.
+    const message = longest > scratch.length ? Buffer.allocUnsafe(longest) : scratch
     message.fill(0, secret.length, blockLength)
     secret.copy(message)
+    const nameLength = message.write(name, blockLength + 4)
     message.writeUInt32LE(nameLength, blockLength)
-    let end = blockLength + 4
-    end += message.write(name, end)
+    let end = blockLength + 4 + nameLength
     end += bytes.copy(message, end, 0, macStart)
-    bytes.copy(message, end, headerStart)
-    return hash('blake2b512', message, 'buffer').subarray(0, macLength)
+    end += bytes.copy(message, end, headerStart)
+    return hash('blake2b512', message.subarray(0, end), 'buffer').subarray(0, macLength)
   }
 }
 
 const blockLength = 128
+
+/** For the messages that a MAC is of: most entries are small, and need no allocation then. */
+const scratch = Buffer.allocUnsafeSlow(16_384)
+
+const noNames: readonly string[] = []
 
 function metaOf({ names, etag, lastModified, lasting }: SharedEntry): string {
   if (names.length === 0 && etag === undefined && lastModified === undefined && !lasting) return ''

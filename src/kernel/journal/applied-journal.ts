@@ -45,6 +45,7 @@ export class AppliedJournal {
   readonly statistics: JournalStatistics = { applied: 0, gaps: 0, flushes: 0, epochs: 0 }
   #epoch = ''
   #position = 0
+  #stamp: Stamp = { epoch: '', position: 0 }
   #numberingId: string | null = null
   #unverified: Place[] = []
   #lastCheck = { startedAt: Number.NEGATIVE_INFINITY, head: 0 }
@@ -112,8 +113,13 @@ export class AppliedJournal {
     if (to > from) this.#tell((observer) => observer.caughtUp?.({ from, to }))
   }
 
+  /** The same object until the position changes: entries that were loaded at one position share it. */
   stamp(): Stamp {
-    return { epoch: this.#epoch, position: this.#position }
+    const { epoch, position } = this.#stamp
+    if (position !== this.#position || epoch !== this.#epoch) {
+      this.#stamp = { epoch: this.#epoch, position: this.#position }
+    }
+    return this.#stamp
   }
 
   /** Whether nothing that a value depends on was invalidated after its load began. */

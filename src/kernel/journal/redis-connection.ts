@@ -19,8 +19,8 @@ export function createRedis(url: string, timeoutMs: number, name: string): Redis
     disconnectTimeout: timeoutMs,
     enableOfflineQueue: false,
     enableAutoPipelining: true,
-    // A hint does not wait until the event loop comes round again, as what is pipelined does.
-    autoPipeliningIgnoredCommands: ['publish'],
+    // What is pipelined waits until the event loop comes round again: hints do not, and reads of L2 have done so already.
+    autoPipeliningIgnoredCommands: ['publish', 'get', 'mget'],
     autoResendUnfulfilledCommands: false,
     maxRetriesPerRequest: 0,
     retryStrategy: (attempt) => Math.min(attempt * 50, longestRetryMs),

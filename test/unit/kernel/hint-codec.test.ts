@@ -32,6 +32,22 @@ describe('hints', () => {
     )
   })
 
+  test('of several numbering calls, with places left out, arrive as they were sent', () => {
+    const places = fc.array(fc.tuple(fc.nat(2), fc.constantFrom('call-1', 'call-2')))
+    fc.assert(
+      fc.property(places, (steps) => {
+        let position = 0
+        const messages = steps.map(([skipped, numberingId], payload) => {
+          position += 1 + skipped
+          return { position, numberingId, type: `users.event-${payload % 3}`, payload }
+        })
+        const sent = { ...hint, head: position + 1, messages }
+        expect(codec.decode(codec.encode(sent))).toEqual(sent)
+      }),
+      { seed },
+    )
+  })
+
   test('with one character changed anywhere are dropped', () => {
     for (let index = 0; index < encoded.length; index++) {
       const forged = `${encoded.slice(0, index)}${encoded[index] === '1' ? '2' : '1'}${encoded.slice(index + 1)}`
@@ -74,7 +90,10 @@ describe('hints', () => {
     ['a fraction', '["00000000000000e1",1.5,[]]'],
     ['a position beyond what is exact', '["00000000000000e1",9007199254740992,[]]'],
     ['an epoch of another kind', '["E1",1,[]]'],
-    ['a message without a position', '["00000000000000e1",1,[["1","id","type",{}]]]'],
+    ['messages without a position', '["00000000000000e1",1,[["1","id",["type",{}]]]]'],
+    ['messages that nobody numbered', '["00000000000000e1",1,[[1,null,["type",{}]]]]'],
+    ['a message without a payload', '["00000000000000e1",2,[[1,"id",["type",{},"type"]]]]'],
+    ['a message without a type', '["00000000000000e1",1,[[1,"id",[{},"type"]]]]'],
     ['another shape', '{"head":1}'],
   ])('signed by us, but with %s, are dropped', (_what, body) => {
     expect(codec.decode(signed(body))).toBeUndefined()

@@ -1,0 +1,116 @@
+import { randomUUID } from 'node:crypto'
+import { setImmediate as turn } from 'node:timers/promises'
+import { HintCodec } from '../../src/kernel/journal/hint.js'
+import type { Journal } from '../../src/kernel/journal/journal.js'
+import type { Node } from '../../src/node.js'
+import type { Entrant, EntrantSettings } from '../entrant.js'
+import { ItemsChanged } from '../service/bench-module.js'
+import { itemsOf, startBenchNode } from '../service/bench-node.js'
+import { Blocks, stopwatch } from './blocks.js'
+import { collectGarbage } from './garbage.js'
+import { itemOf, keyOf } from './hits.js'
+import { percentile } from './percentile.js'
+
+/** Settings: `entries` in L1, `what` is `tag` or `flush`. */
+export async function openRemoval(settings: EntrantSettings): Promise<Entrant> {
+  const node = await startBenchNode(settings, { redis: false })
+  const items = itemsOf(node)
+  const entries = Number(settings.entries) / (settings.quick ? 10 : 1)
+  const load = (key: string) => items.getOrCreate(key, async () => itemOf(1), { tags: ['all'] })
+  const reads = 5_000
+  return {
+    round: async () => {
+      for (let index = 0; index < entries; index++) await load(keyOf(index))
+      collectGarbage()
+      const blocks = new Blocks()
+      const removed = settings.what === 'tag' ? items.removeByTag('all') : node.parts.caches.clear()
+      await removed
+      // What was not done at once might be left to the reads that follow.
+      for (let index = 0; index < reads; index++) {
+        await turn()
+        await load(keyOf((index * 7_919) % entries))
+      }
+      return { longestMs: await blocks.longestMs() }
+    },
+    close: () => node.stop(),
+  }
+}
+
+const messagesAHint = 2_000
+
+/**
+ * Hints as Redis would deliver them, decoded and applied, while reads go on. What they say was never written to
+ * Postgres: each check asks it all the same, and is then told that nothing is missing.
+ */
+export async function openApplying(settings: EntrantSettings): Promise<Entrant> {
+  const node = await startBenchNode(settings, {
+    redis: false,
+    wrappers: { journal: (journal) => asIfWritten(journal, () => node) },
+  })
+  const items = itemsOf(node)
+  const codec = new HintCodec(node.parts.installation)
+  const { applied, subscriber } = node.parts
+  const keyCount = 10_000
+  for (let index = 0; index < keyCount; index++)
+    await items.getOrCreate(keyOf(index), async () => itemOf(index))
+  const hints = settings.quick ? 20 : 200
+  return {
+    round: async () => {
+      const texts = Array.from({ length: hints }, (_, hint) => {
+        const from = applied.position + 1 + hint * messagesAHint
+        return codec.encode(hintOf(applied.epoch, from))
+      })
+      const waits: number[] = []
+      let applying = true
+      const reader = (async () => {
+        for (let index = 0; applying; index++) {
+          const elapsedMs = stopwatch()
+          // The request arrives, and waits for its turn.
+          await turn()
+          await items.getOrCreate(keyOf(index % keyCount), async () => itemOf(index))
+          waits.push(elapsedMs())
+        }
+      })()
+      const first = applied.position
+      const startedAt = performance.now()
+      for (const text of texts) {
+        await turn()
+        const hint = codec.decode(text)
+        if (hint) subscriber.hint(hint)
+      }
+      const elapsedMs = performance.now() - startedAt
+      applying = false
+      await reader
+      if (applied.position - first !== hints * messagesAHint) throw new Error('not all was applied')
+      return {
+        perSecond: ((hints * messagesAHint) / elapsedMs) * 1_000,
+        readP99Ms: percentile(waits, 0.99),
+      }
+    },
+    close: () => node.stop(),
+  }
+}
+
+function hintOf(epoch: string, from: number): Parameters<HintCodec['encode']>[0] {
+  const numberingId = randomUUID()
+  const messages = Array.from({ length: messagesAHint }, (_, index) => ({
+    position: from + index,
+    numberingId,
+    type: ItemsChanged.eventName,
+    // Keys that nobody reads: what is reloaded is no part of what is measured.
+    payload: { keys: [`other:${from + index}`], tags: [] },
+  }))
+  return { epoch, head: from + messagesAHint - 1, messages }
+}
+
+function asIfWritten(journal: Journal, nodeOf: () => Node): Journal {
+  return {
+    number: (atMost) => journal.number(atMost),
+    beginEpoch: (seen) => journal.beginEpoch(seen),
+    read: async (after, atMost) => {
+      const headId = after === 0 ? null : nodeOf().parts.applied.numberingId
+      const page = await journal.read(0, atMost)
+      return after === 0 ? page : { ...page, head: after, headId, afterId: headId, messages: [] }
+    },
+  }
+}
