@@ -35,10 +35,13 @@ export class Scheduler {
   readonly #killed = new Set<string>()
   /** Whether steps are performed as they are asked for: for what does not need every order. */
   atOnce = false
+  /** Steps so far. Each is a turn of the event loop to the code that it lets run. */
+  performed = 0
 
   /** Resolves with what `execute` returns, when the step is chosen. */
   park<Result>(step: ParkedStep, execute: () => Result, tell?: (result: Result) => string): Promise<Result> {
     if (this.atOnce && (!step.ready || step.ready())) {
+      this.performed++
       try {
         return Promise.resolve(execute())
       } catch (error) {
@@ -109,6 +112,7 @@ export class Scheduler {
   async perform(step: Step): Promise<string | undefined> {
     const index = this.#parked.indexOf(step)
     if (index >= 0) this.#parked.splice(index, 1)
+    this.performed++
     const outcome = step.perform()
     await settled()
     return outcome

@@ -8,9 +8,6 @@ export class SimulatedTime {
 
 const wallOffsetMs = 1_700_000_000_000
 
-/** The least that a request takes to arrive at a machine that wakes up: what `Lease` counts on. */
-const wakeMs = 0.05
-
 /** The clocks of one machine. While it is suspended, its monotonic clock stands still and its wall clock does not. */
 export class MachineClock implements Clock {
   #suspendedMs = 0
@@ -30,10 +27,13 @@ export class MachineClock implements Clock {
     return this.time.now + wallOffsetMs
   }
 
-  /** Waking up takes a moment of the monotonic clock, too. */
   suspend(ms: number): void {
     this.#suspendedMs += ms
-    this.time.now += ms + wakeMs
+    this.time.now += ms
+  }
+
+  turn(): number {
+    return this.scheduler.performed
   }
 
   sleep(ms: number, signal?: AbortSignal): Promise<void> {

@@ -4,6 +4,7 @@ import type { Clock } from '../../src/kernel/clock.js'
 export class ManualClock implements Clock {
   #now = 1_000
   #wallOffset = 1_700_000_000_000
+  #turns = 0
   #sleepers: { until: number; wake: () => void }[] = []
 
   now(): number {
@@ -12,6 +13,11 @@ export class ManualClock implements Clock {
 
   wall(): number {
     return this.#now + this.#wallOffset
+  }
+
+  /** A test may move the time between any two calls. */
+  turn(): number {
+    return ++this.#turns
   }
 
   sleep(ms: number, signal?: AbortSignal): Promise<void> {

@@ -49,6 +49,8 @@ export type NotStoredReason =
 export class CacheEvents {
   readonly #emitter = new EventEmitter()
   readonly #wanted = new Set<keyof CacheEventMap>()
+  /** Asked at every hit, where the size of a set is a call. */
+  #isAnyWanted = false
 
   constructor(private readonly logger: Logger) {}
 
@@ -67,14 +69,16 @@ export class CacheEvents {
     }
     this.#emitter.on(name, safely)
     this.#wanted.add(name)
+    this.#isAnyWanted = true
     return () => {
       this.#emitter.off(name, safely)
       if (this.#emitter.listenerCount(name) === 0) this.#wanted.delete(name)
+      this.#isAnyWanted = this.#wanted.size > 0
     }
   }
 
   wants(name: keyof CacheEventMap): boolean {
-    return this.#wanted.size !== 0 && this.#wanted.has(name)
+    return this.#isAnyWanted && this.#wanted.has(name)
   }
 
   emit<Name extends keyof CacheEventMap>(name: Name, event: CacheEventMap[Name][0]): void {

@@ -101,23 +101,24 @@ export class Entries {
     const freshUntil = Math.floor(Math.min(inMemory, clusterClock.toLocal(life.freshUntil)))
     const { kept, keepable } = protect(value, options.clone)
     return {
+      // What every hit looks at, in the order of this literal, fits into one line of the processor's cache.
       kept,
-      keepable,
       stamp,
-      names: names.length === 0 ? noNames : names,
-      slots: this.#slots(key, names),
-      obtainedAt: now,
       freshUntil,
-      usableUntil: options.failSafe
-        ? Math.max(freshUntil, Math.floor(clusterClock.toLocal(life.usableUntil)))
-        : freshUntil,
       refreshAt:
         options.eagerRefreshThreshold > 0
           ? Math.floor(now + options.eagerRefreshThreshold * (freshUntil - now))
           : never,
+      answer: undefined,
+      slots: this.#slots(key, names),
+      obtainedAt: now,
+      keepable,
+      names: names.length === 0 ? noNames : names,
+      usableUntil: options.failSafe
+        ? Math.max(freshUntil, Math.floor(clusterClock.toLocal(life.usableUntil)))
+        : freshUntil,
       retryAt: 0,
       triedAt: 0,
-      answer: undefined,
       bytes: options.sizeBytes ?? (this.measured ? estimatedBytes(kept) : 0),
       etag,
       lastModified,

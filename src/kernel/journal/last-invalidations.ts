@@ -82,9 +82,9 @@ export class LastInvalidations {
 
   /** Whether nothing of the slots was superseded or expired after a position. Asked at every read. */
   isCurrent(position: number, slots: ArrayLike<number>): boolean {
+    // Only values older than the newest invalidation there was are looked up: each slot is a miss of the processor's caches.
     return (
-      position >= this.#superseded.lastOf(slots) &&
-      // Only values older than the newest expiry there was are looked up.
+      (position >= this.#superseded.newest || position >= this.#superseded.lastOf(slots)) &&
       (position >= this.#expired.newest || position >= this.#expired.lastOf(slots))
     )
   }
@@ -105,6 +105,8 @@ export class LastInvalidations {
 
 class PositionTable {
   floor = 0
+  /** The newest position that any slot, or all of them, were raised to. */
+  newest = 0
   readonly #slots: Float64Array
 
   constructor(slotCount: number) {
@@ -114,10 +116,12 @@ class PositionTable {
   /** Positions only rise, so that repeating or reordering invalidations cannot make anything fresh again. */
   raise(slot: number, position: number): void {
     if (position > (this.#slots[slot] as number)) this.#slots[slot] = position
+    if (position > this.newest) this.newest = position
   }
 
   raiseFloor(position: number): void {
     if (position > this.floor) this.floor = position
+    if (position > this.newest) this.newest = position
   }
 
   lastOf(slots: ArrayLike<number>): number {
@@ -132,6 +136,7 @@ class PositionTable {
   reset(floor: number): void {
     this.#slots.fill(0)
     this.floor = floor
+    this.newest = floor
   }
 }
 

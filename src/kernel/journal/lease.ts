@@ -4,20 +4,15 @@ import type { Clock } from '../clock.js'
 const suspensionToleranceMs = 100
 
 /**
- * For how long, in monotonic ms, a look at the wall clock is trusted. A machine that wakes up cannot receive a request
- * in less, and what is being answered just then arrived before it slept. It saves every second look at a clock, which
- * is a third of what a hit costs.
- */
-const trustedMs = 0.02
-
-/**
  * The right to serve from the caches, bought by a check and counted from *before* it was sent: counted from
  * the reply, a slow answer would stretch the bound by its own delay.
  */
 export class Lease {
   #until = Number.NEGATIVE_INFINITY
   #offset = 0
-  #comparedAt = Number.NEGATIVE_INFINITY
+  /** The turn of the event loop in which it was last seen to hold, and when that was. */
+  #seenIn = -1
+  #seenAt = 0
 
   constructor(
     private readonly clock: Clock,
@@ -33,21 +28,27 @@ export class Lease {
     if (until <= this.#until) return
     this.#until = until
     this.#offset = startedAtWall - startedAt
-    this.#comparedAt = Number.NEGATIVE_INFINITY
   }
 
   holds(): boolean {
     return this.heldAt() !== undefined
   }
 
-  /** The monotonic time, if the lease holds: whoever needs to know both looks once. */
+  /**
+   * When it was seen to hold, in monotonic ms of this turn of the event loop; undefined if it does not.
+   *
+   * The clocks are looked at once a turn. Whatever is answered in it was asked for before it, and the bound is counted
+   * to the arrival of the request. Two looks at clocks would be two thirds of what a hit costs.
+   */
   heldAt(): number | undefined {
+    const turn = this.clock.turn()
+    if (turn === this.#seenIn) return this.#seenAt
     const now = this.clock.now()
     if (now >= this.#until) return undefined
-    if (now - this.#comparedAt < trustedMs) return now
     // While a machine is suspended its monotonic clock stands still and the lease would outlive the night.
     if (Math.abs(this.clock.wall() - now - this.#offset) <= suspensionToleranceMs) {
-      this.#comparedAt = now
+      this.#seenIn = turn
+      this.#seenAt = now
       return now
     }
     this.#until = Number.NEGATIVE_INFINITY
