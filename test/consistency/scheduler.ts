@@ -33,6 +33,7 @@ export class Scheduler {
   #parked: Step[] = []
   readonly #paused = new Set<string>()
   readonly #killed = new Set<string>()
+  #performedAtOnce = 0
   /** Whether steps are performed as they are asked for: for what does not need every order. */
   atOnce = false
   /** Steps so far. Each is a turn of the event loop to the code that it lets run. */
@@ -42,6 +43,8 @@ export class Scheduler {
   park<Result>(step: ParkedStep, execute: () => Result, tell?: (result: Result) => string): Promise<Result> {
     if (this.atOnce && (!step.ready || step.ready())) {
       this.performed++
+      // Code that asks for ever would never let go: taken for something that does not end, the run fails by it.
+      if (++this.#performedAtOnce > manyAtOnce) return new Promise(() => {})
       try {
         return Promise.resolve(execute())
       } catch (error) {
@@ -127,6 +130,9 @@ export class Scheduler {
 function withoutCount(id: string): string {
   return id.replace(/\.\d+/, '')
 }
+
+/** More than any run performs at its begin and end. */
+const manyAtOnce = 10_000
 
 /** Turns of the event loop are slow, but whoever watches this process must get one now and then. */
 const stepsATurn = 1_000
