@@ -147,8 +147,8 @@ export class Kernel1700000000000 implements MigrationInterface {
         name     text primary key,
         position bigint not null
       )`)
-    // No foreign keys: checking them locks, and so writes, a row of the outbox for each delivery, which took more time
-    // than the insertion itself. Position comes first in the key, as retention asks by position alone.
+    // No foreign keys: checking them locks, and so writes, a row of the outbox for each delivery. Position comes first
+    // in the key, as retention asks by position alone.
     await queryRunner.query(`
       create table aftercommit_kernel.event_delivery (
         handler         text   not null,

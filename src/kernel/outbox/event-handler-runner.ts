@@ -12,8 +12,8 @@ import type { Delivery, EventDeliveries, NextDeliveries } from './event-deliveri
 const scanSize = 10_000
 
 /**
- * Events claimed together. A handler whose batches take less than half of `batchMs` gets them twice as large: one that
- * does nothing handles ten times as many events a second at 2,000 as at 10. A slow one leaves more to other nodes.
+ * Events claimed together. A handler whose batches take less than half of `batchMs` gets them twice as large, as each
+ * batch costs a flush to disk. A slow one leaves more to other nodes.
  */
 const firstBatchSize = 10
 const largestBatchSize = 2_000
