@@ -5,6 +5,7 @@ import { NotInTierError } from '../../../src/kernel/cache/cache-errors.js'
 import type { CacheSettings } from '../../../src/kernel/cache/caches.js'
 import type { HybridCache } from '../../../src/kernel/cache/hybrid-cache.js'
 import { Consistency } from '../../../src/kernel/journal/consistency.js'
+import { HintCodec } from '../../../src/kernel/journal/hint.js'
 import type { Node } from '../../../src/node.js'
 import { type CacheCluster, startCacheCluster } from '../../support/cache-cluster.js'
 import {
@@ -109,7 +110,8 @@ describe('three nodes over one Redis', () => {
   test('each message is published once in the cluster: nobody repeats what it has heard', async () => {
     const caches = await newCache(cluster)
     const from = node(0).parts.applied.position
-    const channel = `${node(0).parts.installation.namespace}:hints`
+    const codec = new HintCodec(node(0).parts.installation)
+    const { channel } = codec
     const listener = new Redis(redisUrl())
     const heard: string[] = []
     listener.on('message', (_channel, text: string) => heard.push(text))
@@ -132,8 +134,8 @@ describe('three nodes over one Redis', () => {
     }
     const positions = heard
       .filter((text) => text !== 'end')
-      .flatMap((text) => (JSON.parse(text.slice(64)) as [string, number, [number][]])[2])
-      .map(([position]) => position)
+      .flatMap((text) => codec.decode(text)?.messages ?? [])
+      .map(({ position }) => position)
     const committed = (await messagesAfter(cluster.database, from)).map(({ position }) => position)
     expect(committed.length).toBe(12)
     expect(positions.toSorted((a, b) => a - b)).toEqual(committed)
