@@ -148,6 +148,36 @@ describe('bad input gets one clear problem and changes nothing', () => {
     expect((await getUser(node, body.id)).body.version).toBe(5)
   })
 
+  test('a client that goes on sending a body that is too long reads its answer, and is not cut off', async () => {
+    const half = Buffer.alloc(8_388_608, 'x')
+    const socket = connect(node.port, '127.0.0.1')
+    try {
+      let text = ''
+      const failed = new Promise<never>((_, reject) => socket.on('error', reject).on('close', reject))
+      failed.catch(() => {})
+      const answered = (status: number) =>
+        new Promise<void>((resolve) => {
+          socket.on('data', (chunk) => {
+            text += chunk
+            if (text.includes(`HTTP/1.1 ${status} `)) resolve()
+          })
+        })
+      const refused = answered(413)
+      socket.write(
+        `POST /users HTTP/1.1\r\nHost: node\r\nContent-Type: application/json\r\nContent-Length: ${half.length * 2}\r\n\r\n`,
+      )
+      socket.write(half)
+      await Promise.race([refused, failed])
+      expect(text).toContain('urn:aftercommit:problem:')
+      const next = answered(200)
+      socket.write(half)
+      socket.write('GET /health/live HTTP/1.1\r\nHost: node\r\n\r\n')
+      await Promise.race([next, failed])
+    } finally {
+      socket.destroy()
+    }
+  })
+
   test('bytes that are not HTTP get a 400 and the node lives on', async () => {
     const answer = await new Promise<string>((resolve, reject) => {
       const socket = connect(node.port, '127.0.0.1', () => socket.write('\u0016\u0003\u0001 hello\r\n\r\n'))

@@ -5,6 +5,8 @@ import fastify, {
   type FastifyBaseLogger,
   type FastifyError,
   type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
   LogController,
 } from 'fastify'
 import { jsonSchemaTransform, validatorCompiler } from 'fastify-type-provider-zod'
@@ -20,6 +22,8 @@ const bodyLimit = 1_048_576
 const pathLimit = 16_384
 /** Bytes of request line and headers together, above the path's limit so that a long path is told apart. */
 const headerLimit = 32_768
+/** Ms in which a client must have sent its request; a body that is too long is read, and dropped, for so long. */
+const requestTimeout = 60_000
 
 export interface ServerOptions {
   readonly logger: Logger
@@ -36,6 +40,7 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
     loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit,
+    requestTimeout,
     routerOptions: { maxParamLength: pathLimit },
     http: { maxHeaderSize: headerLimit },
     clientErrorHandler: answerUnreadable,
@@ -54,6 +59,7 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
         'a request failed',
       )
     }
+    if (answer.status === 413) readToTheEnd(request, reply)
     sendProblem(reply, answer)
   })
   app.setNotFoundHandler((request, reply) => {
@@ -107,6 +113,15 @@ function sendProblem<R extends Reply>(reply: R, { retryAfter, ...body }: Problem
     .code(body.status)
     .header('Content-Type', 'application/problem+json; charset=utf-8')
     .send(JSON.stringify(body)) as R
+}
+
+/**
+ * Closing a connection on which a body still arrives resets it, and a reset can overtake the answer: the client
+ * would see a broken pipe where it should read why it was refused.
+ */
+function readToTheEnd(request: FastifyRequest, reply: FastifyReply): void {
+  reply.removeHeader('Connection')
+  request.raw.resume()
 }
 
 /** What Node's parser gave up on never becomes a request, so it is answered on the bare socket. */
