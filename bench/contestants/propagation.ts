@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import type { Message, MessageProvider, TopicHandler } from 'qified'
 import type { Wrappers } from '../../src/container.js'
@@ -158,6 +159,11 @@ export async function openBentoCacheSender(settings: EntrantSettings): Promise<M
 export async function openBentoCacheReceiver({ redisUrl }: EntrantSettings): Promise<Member> {
   const arrivals = new Arrivals()
   const bento = await bentoCache(redisUrl)
+  // It subscribes at its first use, and does not say when it has.
+  await bento.get({ key: 'first' })
+  const redis = new Redis(redisUrl)
+  while ((await redis.pubsub('NUMSUB', 'bentocache.notifications:items'))[1] === 0) await sleep(5)
+  await redis.quit()
   // Told right before it evicts, in the same turn.
   bento.on('bus:message:received', ({ message }) =>
     queueMicrotask(() => {

@@ -1,8 +1,10 @@
 /** A value of a row for as long as it was the committed one. */
 export interface Reign {
   readonly value: string | null
-  /** The commit that began it: commits are counted from 1 on. */
+  /** The commit that began it: commits are counted from 1 on. What a failover takes back counts as one. */
   readonly from: number
+  /** The commit that wrote the value: an earlier one, where a failover has brought it back. 0 for the first value. */
+  readonly writtenBy: number
   /** The commit that ended it, and when. */
   until?: number
   replacedAt?: number
@@ -28,7 +30,7 @@ export class History {
   }
 
   begin(key: string, value: string | null): void {
-    this.#reigns.set(key, [{ value, from: 0 }])
+    this.#reigns.set(key, [{ value, from: 0, writtenBy: 0 }])
   }
 
   nextMoment(): number {
@@ -36,13 +38,13 @@ export class History {
   }
 
   replace(key: string, value: string | null, now: number): void {
-    const reigns = this.reignsOf(key)
-    const last = reigns.at(-1)
-    if (last) {
-      last.until = this.#moment
-      last.replacedAt = now
-    }
-    reigns.push({ value, from: this.#moment })
+    this.#begin(key, { value, from: this.#moment, writtenBy: this.#moment }, now)
+  }
+
+  /** A failover takes a commit back: what was there before it is there again. */
+  restore(key: string, value: string | null, now: number): void {
+    const earlier = this.reignsOf(key).findLast((reign) => reign.value === value)
+    this.#begin(key, { value, from: this.#moment, writtenBy: earlier?.writtenBy ?? 0 }, now)
   }
 
   reignsOf(key: string): Reign[] {
@@ -81,6 +83,16 @@ export class History {
     return [...this.#positions.values()].some((commits) =>
       commits.some((commit) => commit?.operation === operation),
     )
+  }
+
+  #begin(key: string, reign: Reign, now: number): void {
+    const reigns = this.reignsOf(key)
+    const last = reigns.at(-1)
+    if (last) {
+      last.until = reign.from
+      last.replacedAt = now
+    }
+    reigns.push(reign)
   }
 
   #at(epoch: string): Commit[] {

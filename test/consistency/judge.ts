@@ -64,9 +64,9 @@ export class Judge {
   }
 
   /** What an answer's token says must include what the answer shows, or the next read could go back in time. */
-  #covers({ epoch, position }: ConsistencyToken, what: string, { from }: Reign): void {
-    if (position === 'pending' || epoch !== this.postgres.epoch || from === 0) return
-    if (!this.history.covers(epoch, position, from))
+  #covers({ epoch, position }: ConsistencyToken, what: string, { writtenBy }: Reign): void {
+    if (position === 'pending' || epoch !== this.postgres.epoch || writtenBy === 0) return
+    if (!this.history.covers(epoch, position, writtenBy))
       throw new Violation(5, `${what} was answered with token ${position}, which does not cover it`)
   }
 

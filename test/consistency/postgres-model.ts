@@ -255,7 +255,10 @@ export class PostgresModel {
         if (keys.length + events.length === 0) return
         const moment = this.history.nextMoment()
         const before = keys.map((key) => [key, this.rowOf(key)] as const)
-        for (const [key, value] of writes) this.#write(key, value)
+        for (const [key, value] of writes) {
+          this.#rows.set(key, value)
+          this.history.replace(key, value, this.time.now)
+        }
         const rows = events.map(({ id, type, payload }, index): CommittedRow => {
           const commit = { moment, operation: operations[index] ?? '', keys }
           return { id, type, payload, commit, position: null, numberingId: '' }
@@ -264,15 +267,13 @@ export class PostgresModel {
         this.#log.push(() => {
           this.#outbox = this.#outbox.filter((row) => !rows.includes(row))
           this.history.nextMoment()
-          for (const [key, value] of before) this.#write(key, value)
+          for (const [key, value] of before) {
+            this.#rows.set(key, value)
+            this.history.restore(key, value, this.time.now)
+          }
         })
       },
     )
-  }
-
-  #write(key: string, value: string | null): void {
-    this.#rows.set(key, value)
-    this.history.replace(key, value, this.time.now)
   }
 
   async #statement<Result>(
