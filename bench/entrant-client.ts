@@ -13,6 +13,7 @@ interface Reply {
 /** One entrant, as its parent sees it. */
 export class EntrantClient {
   readonly #child: ChildProcess
+  readonly #ready: Promise<Reply>
   #settle: { resolve(reply: Reply): void; reject(error: Error): void } | undefined
 
   /** @param execArgv options of Node, such as those of its profiler */
@@ -33,10 +34,13 @@ export class EntrantClient {
     if (this.#child.pid !== undefined) watch(this.#child.pid)
     this.#child.on('message', (reply) => this.#settle?.resolve(reply as Reply))
     this.#child.on('exit', (code) => this.#settle?.reject(new Error(`${name} ended with ${code}`)))
+    // From now on: of several that are opened side by side, one is ready before it is waited for.
+    this.#ready = this.#reply()
+    this.#ready.catch(() => {})
   }
 
   async ready(): Promise<void> {
-    await this.#reply()
+    await this.#ready
   }
 
   async round(): Promise<Sample> {

@@ -44,8 +44,10 @@ export async function openRawWorker({ databaseUrl, redisUrl }: EntrantSettings):
       for (;;) {
         const { rows } = await client.query({
           name: 'mark',
-          text: `update outbox set position = nextval('place')
-            where id in (select id from outbox where position is null order by id limit $1 for update skip locked)
+          // Not `in (select …)`, which the planner may choose to run once for each row of the table.
+          text: `with batch as materialized (
+              select id from outbox where position is null order by id limit $1 for update skip locked)
+            update outbox set position = nextval('place') from batch where outbox.id = batch.id
             returning position, type, payload`,
           values: [rawBatch],
         })

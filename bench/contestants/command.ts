@@ -19,7 +19,7 @@ type Rename = (id: string, name: string) => Promise<unknown>
 
 /** Each worker has users of its own: what is measured is the command, not a conflict between two. */
 function renaming(rename: Rename, settings: EntrantSettings, counter: StatementCounter): Entrant['round'] {
-  const count = settings.quick ? 800 : 3_000
+  const count = settings.quick ? 800 : 12_000
   let next = 0
   const worker = async (number: number, until: number): Promise<void> => {
     while (next < until) {

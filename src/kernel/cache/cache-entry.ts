@@ -3,8 +3,8 @@ import type { LastingOptions } from './entry-options.js'
 
 /**
  * A cached value with what its freshness is judged by, as one node holds it. Times are monotonic ms of this node.
- * Only `refreshAt`, `retryAt`, `triedAt`, `life` and `answer` ever change: they say what this node is about to do, not
- * what the value is.
+ * Only `refreshAt`, `failure`, `life` and `answer` ever change: they say what this node is about to do, not what the value
+ * is.
  *
  * There are millions of them. V8 keeps a whole number below 2^31 in the field itself, and any other in 16 bytes beside
  * it; times that may be rounded, to the safe side, are whole.
@@ -18,7 +18,7 @@ export interface CacheEntry {
   readonly names: readonly string[]
   /** The slots of its key, its cache and its names in the table of last invalidations. */
   readonly slots: readonly number[]
-  /** When this node came by the value. */
+  /** When this node came by the value, or up to 1 ms later. */
   readonly obtainedAt: number
   /** The end of its time in memory. */
   readonly freshUntil: number
@@ -26,10 +26,8 @@ export interface CacheEntry {
   readonly usableUntil: number
   /** From when on a hit starts an eager refresh. `never`, also while one is under way. */
   refreshAt: number
-  /** Until then a stale value is answered without another attempt to load. */
-  retryAt: number
-  /** The position at which that load was tried. What happens to the value later is worth another attempt at once. */
-  triedAt: number
+  /** The last load in its place that failed, or took too long. */
+  failure: LoadFailure | undefined
   /** The answer to a hit, once there was one: for what all callers may share, they share the promise as well. */
   answer: Promise<unknown> | undefined
   /** Whether it can be protected from those who are given it; if not, it is given to those who wait and forgotten. */
@@ -43,6 +41,13 @@ export interface CacheEntry {
   life: Life | undefined
   /** What its load has decided, on whatever node, for each copy of it. */
   readonly lasting?: LastingOptions | undefined
+}
+
+export interface LoadFailure {
+  /** Until then a stale value is answered without another attempt to load. */
+  readonly retryAt: number
+  /** The position at which the load was tried. What happens to the value later is worth another attempt at once. */
+  readonly triedAt: number
 }
 
 /** For a `refreshAt` that does not come. Whole, as times in memory are; to be compared by equality. */

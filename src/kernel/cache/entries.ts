@@ -111,14 +111,14 @@ export class Entries {
           : never,
       answer: undefined,
       slots: this.#slots(key, names),
-      obtainedAt: now,
+      // Later than it was: a check that began in between does not make its token a position.
+      obtainedAt: Math.ceil(now),
       keepable,
       names: names.length === 0 ? noNames : names,
       usableUntil: options.failSafe
         ? Math.max(freshUntil, Math.floor(clusterClock.toLocal(life.usableUntil)))
         : freshUntil,
-      retryAt: 0,
-      triedAt: 0,
+      failure: undefined,
       bytes: options.sizeBytes ?? (this.measured ? estimatedBytes(kept) : 0),
       etag,
       lastModified,

@@ -22,10 +22,12 @@ export class FailSafe {
   whileThrottled(read: Read): Landing | undefined {
     if (!read.entry.failSafe) return undefined
     const entry = this.memory.get(read.key)
-    if (!entry || this.around.clock.now() >= entry.retryAt) return undefined
+    if (!entry?.failure || this.around.clock.now() >= entry.failure.retryAt) return undefined
     // Another value may have been set since, which a load need not be tried for: L2 has it.
     const { invalidations } = this.around.applied
-    return invalidations.lastOf(entry.slots) <= entry.triedAt ? this.#answer(read, 'throttled') : undefined
+    return invalidations.lastOf(entry.slots) <= entry.failure.triedAt
+      ? this.#answer(read, 'throttled')
+      : undefined
   }
 
   afterFailure(read: Read, error: unknown): Landing | undefined {
@@ -48,8 +50,8 @@ export class FailSafe {
     const staleness = this.#stalenessOf(read, entry)
     if (!staleness) return undefined
     if (cause !== 'throttled') {
-      entry.retryAt = Math.floor(now + options.failSafeThrottleMs)
-      entry.triedAt = this.around.applied.position
+      const retryAt = now + options.failSafeThrottleMs
+      entry.failure = { retryAt, triedAt: this.around.applied.position }
     }
     this.statistics.staleServed++
     if (events.wants('staleServed')) events.emit('staleServed', { cache: this.cache, key, staleness, cause })
