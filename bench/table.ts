@@ -68,12 +68,16 @@ export function formatSummary(rows: readonly Row[]): string {
 /** One curve as text: a column for each line of the plot. */
 export function formatCurve({ title, x, y }: Curve, series: readonly Series[]): string {
   const xs = series[0]?.points.map((point) => point.x) ?? []
-  const lines = xs.map((value, index) => {
-    const figures = series.map(({ points }) => numberText(points[index]?.y.median ?? Number.NaN).padStart(20))
-    return `${numberText(value).padStart(12)}${figures.join('')}`
-  })
-  const heads = series.map(({ name }) => name.padStart(20)).join('')
-  return [`${title}: ${y}`, `${x.padStart(12)}${heads}`, ...lines].join('\n')
+  const rows = [
+    [x, ...series.map(({ name }) => name)],
+    ...xs.map((value, index) => [
+      numberText(value),
+      ...series.map(({ points }) => numberText(points[index]?.y.median ?? Number.NaN)),
+    ]),
+  ]
+  const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? []
+  const lines = rows.map((row) => row.map((text, column) => text.padStart(widths[column] ?? 0)).join('  '))
+  return [`${title}: ${y}`, ...lines].join('\n')
 }
 
 export function numberText(value: number): string {

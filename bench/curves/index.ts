@@ -1,4 +1,5 @@
 import type { Curve } from './curve.js'
 import { invalidationRate, keys, tags } from './in-memory.js'
+import { backlog, nodes } from './outbox.js'
 
-export const curves: readonly Curve[] = [keys, tags, invalidationRate]
+export const curves: readonly Curve[] = [keys, tags, invalidationRate, backlog, nodes]

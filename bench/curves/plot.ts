@@ -16,7 +16,15 @@ export async function plot(curve: Curve, series: readonly Series[]): Promise<str
     axis: { format: '~s', tickCount: 6 },
   } as const
   const scale = curve.logarithmicY ? ({ type: 'log' } as const) : ({ type: 'linear', zero: true } as const)
-  const color = { field: 'series', type: 'nominal', title: null, legend: { orient: 'top' } } as const
+  // Ours first, so that it has the same colour in every chart.
+  const names = series.map(({ name }) => name)
+  const color = {
+    field: 'series',
+    type: 'nominal',
+    title: null,
+    scale: { domain: ['aftercommit', ...names.filter((name) => name !== 'aftercommit')] },
+    legend: { orient: 'top', labelLimit: 0 },
+  } as const
   const spec: TopLevelSpec = {
     $schema: 'https://vega.github.io/schema/vega-lite/v5.json',
     title: curve.title,
