@@ -191,8 +191,9 @@ export class PostgresModel {
       'Postgres numbers',
       touches,
       () => {
-        if (this.#numberingLock === id) this.#numberingLock = undefined
-        if (this.#connections !== connection) throw new ConnectionLostError('Connection terminated')
+        // Its connection has ended with the lock, or nobody was there to give it one.
+        if (this.#numberingLock !== id) throw new ConnectionLostError('Connection terminated')
+        this.#numberingLock = undefined
         return this.#numberIn(snapshot, atMost, id)
       },
       tell,
