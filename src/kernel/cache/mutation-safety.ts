@@ -7,30 +7,40 @@ import { StructuredSerializer } from './structured-serializer.js'
  * @returns whether that protects all of it: a frozen `Date`, `Map`, `Set` or buffer can still be changed
  */
 export function deepFreeze(value: unknown): boolean {
-  return freeze(value, new Set())
+  return !isObject(value) || new Freezing().reach(value)
 }
 
-function freeze(value: unknown, seen: Set<object>): boolean {
-  if (typeof value !== 'object' || value === null) return true
-  if (isChangeableWhenFrozen(value)) return false
-  if (Object.isFrozen(value)) {
-    // Frozen by somebody else, who need not have gone all the way down; remembered, as it may be a cycle.
-    if (seen.has(value)) return true
-    seen.add(value)
-  } else {
-    // Frozen before its parts, so that a cycle ends here.
-    Object.freeze(value)
-    seen.add(value)
+class Freezing {
+  /** Made where it is needed: what comes off a wire has nothing frozen in it. */
+  #met: Set<object> | undefined
+
+  reach(value: object): boolean {
+    if (isChangeableWhenFrozen(value)) return false
+    // Frozen before its parts, so that a cycle ends here. What is frozen already need not be so all the way down; it is
+    // gone through once, as it may be a cycle, too.
+    if (!Object.isFrozen(value)) Object.freeze(value)
+    else if (this.#hasMet(value)) return true
+    let frozen = true
+    for (const inner of Object.values(value)) {
+      if (isObject(inner)) frozen = this.reach(inner) && frozen
+    }
+    return frozen
   }
-  let frozen = true
-  for (const inner of Object.values(value)) frozen = freeze(inner, seen) && frozen
-  return frozen
+
+  #hasMet(value: object): boolean {
+    this.#met ??= new Set()
+    if (this.#met.has(value)) return true
+    this.#met.add(value)
+    return false
+  }
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null
 }
 
 /** By what it is rather than by `instanceof`, which knows nothing of objects from another context of V8. */
 function isChangeableWhenFrozen(value: object): boolean {
-  // Nearly every value, and told without five calls into V8.
-  if (Object.getPrototypeOf(value) === Object.prototype || Array.isArray(value)) return false
   const { isAnyArrayBuffer, isArrayBufferView, isDate, isMap, isSet } = types
   return isDate(value) || isMap(value) || isSet(value) || isAnyArrayBuffer(value) || isArrayBufferView(value)
 }

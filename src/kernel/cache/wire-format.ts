@@ -56,7 +56,12 @@ export class PayloadTooLargeError extends Error {
  * otherwise put words into this service's mouth, or one user's value under another's key.
  */
 export class WireFormat {
+  /** For what a MAC is of, the secret in a block of its own before it: most entries are small. */
+  readonly #message = Buffer.alloc(16_384)
+  readonly #expected = Buffer.alloc(macLength)
+
   constructor(
+    /** Its secret is known from the first check on. */
     private readonly installation: { readonly secret: Buffer },
     private readonly options: WireFormatOptions,
   ) {}
@@ -83,7 +88,8 @@ export class WireFormat {
     if (bytes.length < metaStart || bytes[0] !== formatVersion) return undefined
     if (bytes[1] !== this.options.serializer.format) return undefined
     // Before anything else is believed, the lengths in it included.
-    if (!timingSafeEqual(this.#mac(name, bytes), bytes.subarray(macStart, headerStart))) return undefined
+    this.#expected.write(this.#mac(name, bytes), 'latin1')
+    if (!timingSafeEqual(this.#expected, bytes.subarray(macStart, headerStart))) return undefined
     const payloadStart = metaStart + bytes.readUInt32LE(metaLengthStart)
     const payload = bytes.subarray(payloadStart)
     if (bytes[2] !== compressed) return this.#entry(bytes, payloadStart, payload)
@@ -112,7 +118,7 @@ export class WireFormat {
     bytes.writeUInt32LE(meta.length, metaLengthStart)
     bytes.set(meta, metaStart)
     bytes.set(payload, metaStart + meta.length)
-    bytes.set(this.#mac(name, bytes), macStart)
+    bytes.write(this.#mac(name, bytes), macStart, 'latin1')
     return bytes
   }
 
@@ -139,27 +145,23 @@ export class WireFormat {
    * BLAKE2b with the secret before the message, which is a sound MAC for it (unlike SHA-256), in one call: 0.46 of
    * the time of an HMAC-SHA-256 for an entry of 150 bytes. The secret fills a block; the key's length comes before
    * the key, so that no byte can move from one to the other.
+   *
+   * @returns bytes as a string: a buffer of its own for each digest would take 1.1 µs, three times as long as the hash
    */
-  #mac(name: string, bytes: Buffer): Buffer {
-    const { secret } = this.installation
-    const longest = blockLength + 4 + name.length * 3 + bytes.length - macLength
-    // Hashed before anybody else can write there.
-    const message = longest > scratch.length ? Buffer.allocUnsafe(longest) : scratch
-    message.fill(0, secret.length, blockLength)
-    secret.copy(message)
+  #mac(name: string, bytes: Buffer): string {
+    const longest = blockLength + 4 + name.length * 3 + bytes.length
+    const message = longest > this.#message.length ? Buffer.alloc(longest) : this.#message
+    this.installation.secret.copy(message)
     const nameLength = message.write(name, blockLength + 4)
     message.writeUInt32LE(nameLength, blockLength)
     let end = blockLength + 4 + nameLength
-    end += bytes.copy(message, end, 0, macStart)
+    for (let index = 0; index < macStart; index++) message[end++] = bytes[index] as number
     end += bytes.copy(message, end, headerStart)
-    return hash('blake2b512', message.subarray(0, end), 'buffer').subarray(0, macLength)
+    return hash('blake2b512', message.subarray(0, end), 'binary').slice(0, macLength)
   }
 }
 
 const blockLength = 128
-
-/** For the messages that a MAC is of: most entries are small, and need no allocation then. */
-const scratch = Buffer.allocUnsafeSlow(16_384)
 
 const noNames: readonly string[] = []
 
