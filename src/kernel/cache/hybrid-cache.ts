@@ -1,6 +1,6 @@
 import { ambient } from '../ambient.js'
 import type { Stamp } from '../journal/applied-journal.js'
-import type { Consistency } from '../journal/consistency.js'
+import type { Consistency, StaleAnswer, Staleness } from '../journal/consistency.js'
 import { currentScope } from '../persistence/transaction-scope.js'
 import { BatchLoads, type LoadMissing } from './batch-loads.js'
 import { type CacheEntry, never } from './cache-entry.js'
@@ -307,12 +307,15 @@ export class HybridCache<Value = unknown, Key extends string = string> {
     const { entry, source, staleness } = landing
     if (source === 'l1' && !staleness) return this.#answerHit(key, entry, options)
     this.#count(key, landing)
-    const ageMs = this.around.clock.now() - entry.freshUntil
-    consistency?.answered(source, entry.obtainedAt, staleness && { staleness, overdueMs: Math.max(0, ageMs) })
+    consistency?.answered(source, entry.obtainedAt, staleness && this.#stale(entry, staleness))
     const outer = outerLoad()
     outer?.add(this.#entries.namesOf(key, entry))
     if (outer && staleness) outer.staleness = staleness
     return givenOf(entry.kept, chosen?.clone)
+  }
+
+  #stale({ freshUntil }: CacheEntry, staleness: Staleness): StaleAnswer {
+    return { staleness, overdueMs: Math.max(0, this.around.clock.now() - freshUntil) }
   }
 
   #count(key: Key, { source, staleness }: Landing): void {

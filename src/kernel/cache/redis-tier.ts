@@ -48,7 +48,10 @@ export class RedisTier implements SharedTier {
   readonly #breaker: CircuitBreakerPolicy
   readonly #format: WireFormat
   readonly #locks: LoadLocks
-  readonly #reads = new PendingReads((names) => this.#ask(() => this.#fetch(names)))
+  readonly #reads = new PendingReads(
+    (names) => this.#ask(() => this.#fetch(names)),
+    (name, bytes) => this.#read(name, bytes),
+  )
 
   /** @param redis must fail, not queue, while Redis is away, and give up a command after a time */
   constructor(
@@ -81,11 +84,8 @@ export class RedisTier implements SharedTier {
     })
   }
 
-  async get(key: SharedKey): Promise<SharedEntry | undefined> {
-    const name = this.#nameOf(key)
-    if (!this.#isAskable()) return undefined
-    const bytes = await this.#reads.read(name)
-    return bytes === undefined ? undefined : this.#read(name, bytes)
+  get(key: SharedKey): Promise<SharedEntry | undefined> {
+    return this.#isAskable() ? this.#reads.read(this.#nameOf(key)) : Promise.resolve(undefined)
   }
 
   async getMany(keys: readonly SharedKey[]): Promise<readonly (SharedEntry | undefined)[]> {
