@@ -11,7 +11,7 @@ import { collectGarbage } from './garbage.js'
 import { itemOf, keyOf } from './hits.js'
 import { percentile } from './percentile.js'
 
-/** Settings: `entries` in L1, `what` is `tag` or `flush`. */
+/** Settings: `entries` in L1; `what` is `tag`, `flush`, or `nothing` for what as many loads alone hold up. */
 export async function openRemoval(settings: EntrantSettings): Promise<Entrant> {
   const node = await startBenchNode(settings, { redis: false })
   const items = itemsOf(node)
@@ -22,14 +22,19 @@ export async function openRemoval(settings: EntrantSettings): Promise<Entrant> {
     round: async () => {
       for (let index = 0; index < entries; index++) await load(keyOf(index))
       collectGarbage()
-      const blocks = new Blocks()
-      const removed = settings.what === 'tag' ? items.removeByTag('all') : node.parts.caches.clear()
-      await removed
-      // What was not done at once might be left to the reads that follow.
-      for (let index = 0; index < reads; index++) {
-        await turn()
-        await load(keyOf((index * 7_919) % entries))
+      const read = async (prefix = '') => {
+        for (let index = 0; index < reads; index++) {
+          await turn()
+          await load(prefix + keyOf((index * 7_919) % entries))
+        }
       }
+      // The first allocations after a collection sweep up behind it.
+      await read()
+      const blocks = new Blocks()
+      if (settings.what === 'tag') await items.removeByTag('all')
+      if (settings.what === 'flush') await node.parts.caches.clear()
+      // What was not done at once might be left to the reads that follow, which are all misses now.
+      await read(settings.what === 'nothing' ? `${randomUUID()}:` : '')
       return { longestMs: await blocks.longestMs() }
     },
     close: () => node.stop(),

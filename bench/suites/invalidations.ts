@@ -11,10 +11,20 @@ export const invalidations: Suite = {
     const ours = (open: string, settings = {}): Contestant[] => [
       { name: 'aftercommit', role: 'ours', module, open, settings },
     ]
+    const removing = (what: 'tag' | 'flush', entries: number): Contestant[] => [
+      ...ours('openRemoval', { what, entries }),
+      {
+        name: 'as many loads, nothing removed',
+        role: 'limit',
+        module,
+        open: 'openRemoval',
+        settings: { what: 'nothing', entries },
+      },
+    ]
     const longest = { figure: 'longestMs', unit: 'ms', better: 'lower', bound: { atMost: 5 } } as const
     const fewRounds = Math.min(3, bench.rounds)
-    const tag = await compare(bench, ours('openRemoval', { what: 'tag', entries: 100_000 }), fewRounds)
-    const flush = await compare(bench, ours('openRemoval', { what: 'flush', entries: 1_000_000 }), fewRounds)
+    const tag = await compare(bench, removing('tag', 100_000), fewRounds)
+    const flush = await compare(bench, removing('flush', 1_000_000), fewRounds)
     const applying = await compare(bench, ours('openApplying'))
     return [
       rowOf('invalidations', tag, {
