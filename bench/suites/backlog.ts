@@ -3,6 +3,7 @@ import { rowOf } from '../row.js'
 import type { Suite } from '../suite.js'
 
 const own = new URL('../contestants/backlog.js', import.meta.url).href
+const outbox = new URL('../contestants/pg-transactional-outbox.js', import.meta.url).href
 const queues = new URL('../contestants/job-queues.js', import.meta.url).href
 
 export const backlog: Suite = {
@@ -29,7 +30,17 @@ export const backlog: Suite = {
     ]
     const plan = { figure: 'perSecond', unit: 'rows/s', better: 'higher', aheadOfPeers: true } as const
     const goal = { against: 'limit', ratio: 0.7 } as const
-    const one = await compare(bench, contestants(1))
+    const one = await compare(bench, [
+      ...contestants(1),
+      {
+        name: 'pg-transactional-outbox',
+        role: 'peer',
+        module: outbox,
+        open: 'openTransactionalOutbox',
+        // Each look for more goes through its whole backlog: 200,000 would take it many minutes.
+        settings: { count: 5_000 },
+      },
+    ])
     const four = await compare(bench, contestants(4))
     return [
       rowOf('backlog', one, { ...plan, goal, work: 'outbox backlog, one dispatcher' }),
