@@ -91,8 +91,8 @@ export const guards: readonly Guard[] = [
   {
     name: 'a cached read inside another adds its names to the outer',
     promise: 3,
-    file: `${cache}/hybrid-cache.ts`,
-    snippet: `    outer?.add(this.#entries.namesOf(key, entry))
+    file: `${cache}/answers.ts`,
+    snippet: `    outer?.add(this.entries.namesOf(key, entry))
     if (outer && staleness)`,
     without: '    if (outer && staleness)',
     why: 'The outer value would outlive an invalidation of what it was made from.',
@@ -100,8 +100,8 @@ export const guards: readonly Guard[] = [
   {
     name: 'a cached hit inside another load adds its names to the outer',
     promise: 3,
-    file: `${cache}/hybrid-cache.ts`,
-    snippet: 'outerLoad()?.add(this.#entries.namesOf(key, entry))',
+    file: `${cache}/answers.ts`,
+    snippet: 'outerLoad()?.add(this.entries.namesOf(key, entry))',
     without: '',
     why: 'As above, where the inner value came from memory.',
   },

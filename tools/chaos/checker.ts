@@ -1,4 +1,5 @@
 import { Distribution } from './distribution.js'
+import { FoundViolations } from './found-violations.js'
 import type {
   BeginRecord,
   FailedRecord,
@@ -13,15 +14,12 @@ import type {
   WriteRecord,
 } from './history.js'
 import { KnownVersions } from './known-versions.js'
-import type { Verdict, Violation, ViolationKind } from './verdict.js'
+import type { Verdict } from './verdict.js'
 
 /** The kind of fault after which a node answers what had been waiting for it. */
 export const pausedNode = 'node paused for longer than its lease'
 
-const examplesOfAKind = 5
 const writesInContext = 6
-/** For how long, in µs, a fault that has ended may still explain something. */
-const aftermathUs = 10_000_000
 
 /** What is known of one key. */
 class Key {
@@ -52,9 +50,7 @@ export class HistoryChecker {
   readonly #sessions = new Map<number, Session>()
   readonly #refused = new Map<string, WriteRecord>()
   readonly #finalReads: FinalReadRecord[] = []
-  readonly #recentFaults: FaultRecord[] = []
-  readonly #examples: Violation[] = []
-  readonly #violations = new Map<ViolationKind, number>()
+  readonly #violations = new FoundViolations()
   readonly #staleness = new Distribution()
   readonly #latency = new Distribution()
   readonly #tiers = { l1: 0, l2: 0, miss: 0, bypass: 0 }
@@ -110,18 +106,18 @@ export class HistoryChecker {
     for (const [name, key] of this.#keys) {
       for (const [version, { value, record }] of key.unconfirmed) {
         if (record.kind === 'read') {
-          this.#violation(
+          this.#violations.add(
             'uncommitted value',
             `${name} was read as version ${version}, ${JSON.stringify(value)}, which was never committed`,
             record,
-            key,
+            key.lastWrites,
           )
         } else {
-          this.#violation(
+          this.#violations.add(
             'acknowledged write lost',
             `version ${version} of ${name}, ${JSON.stringify(value)}, was acknowledged and is not in the database`,
             record,
-            key,
+            key.lastWrites,
           )
         }
       }
@@ -140,8 +136,8 @@ export class HistoryChecker {
       staleness: this.#staleness,
       answeredAfterPause: this.#answeredAfterPause,
       latency: this.#latency,
-      violations: this.#violations,
-      examples: this.#examples,
+      violations: this.#violations.counts,
+      examples: this.#violations.examples,
     }
   }
 
@@ -170,11 +166,11 @@ export class HistoryChecker {
     if (token) {
       const required = Math.max(session.seen.get(name) ?? 0, key.known.newestAt(session.wroteAt))
       if (shown < required) {
-        this.#violation(
+        this.#violations.add(
           'older than the token',
           `${name} was read as version ${version} by a client whose token stands for ${required}`,
           record,
-          key,
+          key.lastWrites,
         )
       }
     }
@@ -183,11 +179,11 @@ export class HistoryChecker {
       const replacedAt = key.known.replacedAt(shown) as number
       lackedFor = Math.max(0, sentAt - replacedAt)
       if (lackedFor > this.#boundUs) {
-        this.#violation(
+        this.#violations.add(
           'older than the bound',
           `${name} was read as version ${version}, ${lackedFor / 1_000} ms after a newer one was known`,
           record,
-          key,
+          key.lastWrites,
         )
       }
     }
@@ -228,11 +224,11 @@ export class HistoryChecker {
     if (!first) {
       key.unconfirmed.set(version, { value, record })
     } else if (first.value !== value) {
-      this.#violation(
+      this.#violations.add(
         'two values of one version',
         `version ${version} of ${name} was ${JSON.stringify(first.value)} and is ${JSON.stringify(value)}`,
         record,
-        key,
+        key.lastWrites,
       )
     } else if (record.kind === 'write' && first.record.kind === 'read') {
       // Acknowledged: if it is not in the database, that is the worse of the two.
@@ -245,19 +241,19 @@ export class HistoryChecker {
     const key = this.#key(name)
     const refused = value === '' ? undefined : this.#refused.get(value)
     if (refused) {
-      this.#violation(
+      this.#violations.add(
         'refused write committed',
         `${JSON.stringify(value)} was refused and is version ${version} of ${name}`,
         refused,
-        key,
+        key.lastWrites,
       )
     }
     if (version <= key.newestCommitted) {
-      this.#violation(
+      this.#violations.add(
         'two values of one version',
         `version ${version} of ${name} was committed after version ${key.newestCommitted}`,
         undefined,
-        key,
+        key.lastWrites,
       )
     }
     key.newestCommitted = version
@@ -282,8 +278,7 @@ export class HistoryChecker {
       const from = record.phase === 'begins' ? record.at : (this.#pauses.get(record.node)?.from ?? record.at)
       this.#pauses.set(record.node, { from, until: record.phase === 'begins' ? Infinity : record.at })
     }
-    this.#recentFaults.push(record)
-    if (this.#recentFaults.length > 60) this.#recentFaults.shift()
+    this.#violations.note(record)
   }
 
   #finalRead(record: FinalReadRecord): void {
@@ -293,18 +288,18 @@ export class HistoryChecker {
       ? record.version === 0
       : record.version === key.newestCommitted && record.value === key.newestCommittedValue
     if (same && !record.marked) return
-    this.#violation(
+    this.#violations.add(
       'not converged',
       `node ${record.node} has ${record.key} as version ${record.version}${record.marked ? ', marked as stale' : ''}; ` +
         `the database has ${removed ? 'removed it' : `version ${key.newestCommitted}`}`,
       record,
-      key,
+      key.lastWrites,
     )
   }
 
   #finalNode(record: FinalNodeRecord): void {
     if (record.ready && record.applied === record.head && record.sameProcess) return
-    this.#violation(
+    this.#violations.add(
       'not converged',
       `node ${record.node}: ${record.ready ? 'ready' : 'not ready'}, applied ${record.applied} of ${record.head}` +
         `${record.sameProcess ? '' : ', and it had to be restarted'}`,
@@ -315,39 +310,11 @@ export class HistoryChecker {
   #finalJournal(record: FinalJournalRecord): void {
     const { unnumbered, missing, mismatched, undelivered } = record
     if (unnumbered + missing + mismatched + undelivered === 0) return
-    this.#violation(
+    this.#violations.add(
       'event lost',
       `${unnumbered} events without a position, ${missing} positions without an event, ${mismatched} keys whose ` +
         `events are not their versions, ${undelivered} events not delivered to their handler`,
       record,
-    )
-  }
-
-  #violation(kind: ViolationKind, what: string, record: HistoryRecord | undefined, key?: Key): void {
-    this.#violations.set(kind, (this.#violations.get(kind) ?? 0) + 1)
-    if (this.#examples.filter((example) => example.kind === kind).length >= examplesOfAKind) return
-    this.#examples.push({
-      kind,
-      what,
-      record,
-      writes: [...(key?.lastWrites ?? [])],
-      faults: this.#faultsAround(record),
-    })
-  }
-
-  #faultsAround(record: HistoryRecord | undefined): FaultRecord[] {
-    const { sentAt, arrivedAt } =
-      record && 'sentAt' in record ? record : { sentAt: undefined, arrivedAt: undefined }
-    if (sentAt === undefined) return []
-    return this.#recentFaults.filter(
-      ({ fault, phase, at }) =>
-        at <= arrivedAt &&
-        (phase === 'ends'
-          ? at >= sentAt - aftermathUs
-          : !this.#recentFaults.some(
-              (other) =>
-                other.phase === 'ends' && other.fault === fault && other.at >= at && other.at < sentAt,
-            )),
     )
   }
 

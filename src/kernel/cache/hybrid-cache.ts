@@ -1,7 +1,7 @@
 import { ambient } from '../ambient.js'
 import type { Stamp } from '../journal/applied-journal.js'
-import type { Consistency, StaleAnswer, Staleness } from '../journal/consistency.js'
 import { currentScope } from '../persistence/transaction-scope.js'
+import { Answers, type Asking } from './answers.js'
 import { BatchLoads, type LoadMissing } from './batch-loads.js'
 import { type CacheEntry, never } from './cache-entry.js'
 import {
@@ -19,9 +19,8 @@ import { EagerRefresh } from './eager-refresh.js'
 import { Entries } from './entries.js'
 import { checkedEntryOptions, type EntryOptions } from './entry-options.js'
 import { FailSafe } from './fail-safe.js'
-import { Flights, type Landing } from './flights.js'
+import { Flights } from './flights.js'
 import type { Factory } from './load-context.js'
-import { outerLoad } from './load-scope.js'
 import { Loader } from './loader.js'
 import { MemoryTier } from './memory-tier.js'
 import { Misses, SingleLoads } from './misses.js'
@@ -31,9 +30,6 @@ import { Tiers } from './tiers.js'
 import { loadInTransaction, loadManyInTransaction } from './uncached-reads.js'
 
 const noOptions = {}
-
-/** What an answer has to know of who asks. */
-type Asking = Pick<ReadOptions<never>, 'consistency' | 'entry'>
 
 /**
  * A cache of two tiers, memory and Redis, whose every read makes one comparison: was anything that the value
@@ -48,7 +44,6 @@ export class HybridCache<Value = unknown, Key extends string = string> {
   readonly statistics = new CacheStatistics()
   readonly #defaults: EntryOptions
   readonly #memory: MemoryTier
-  readonly #entries: Entries
   readonly #tiers: Tiers
   readonly #oneTier: OneTierReads
   readonly #loader: Loader
@@ -56,6 +51,7 @@ export class HybridCache<Value = unknown, Key extends string = string> {
   readonly #single: SingleLoads
   readonly #eager: EagerRefresh
   readonly #writes: CacheWrites
+  readonly #answers: Answers
 
   /** @throws RangeError naming the option that is out of range */
   constructor(
@@ -84,8 +80,8 @@ export class HybridCache<Value = unknown, Key extends string = string> {
     this.#misses = new Misses(name, around, flights, tiers, failSafe, statistics)
     this.#eager = new EagerRefresh(flights, tiers, cluster, this.#single, memory, statistics, clock)
     this.#writes = new CacheWrites(options, around, entries, tiers, loader)
+    this.#answers = new Answers(name, around, entries, statistics)
     this.#memory = memory
-    this.#entries = entries
     this.#tiers = tiers
     this.#oneTier = new OneTierReads(lease, tiers, loader)
     this.#loader = loader
@@ -134,17 +130,17 @@ export class HybridCache<Value = unknown, Key extends string = string> {
     if (satisfying) await satisfying
     if (consistency?.onlyTier) {
       const landing = await this.#oneTier.fetch(this.#read(key, factory, options), consistency.onlyTier)
-      return this.#answer(key, landing, options) as Result
+      return this.#answers.of(key, landing, options) as Result
     }
     const hit = this.#freshInMemory(key, lease.heldAt(), options.entry)
     if (hit === undefined) {
       const landing = await this.#misses.fetch(this.#read(key, factory, options), this.#single)
-      return this.#answer(key, landing, options) as Result
+      return this.#answers.of(key, landing, options) as Result
     }
     if (hit.refreshAt !== never && hit.refreshAt <= clock.now())
       this.#eager.begin(this.#read(key, factory, options), hit)
     if (isShareable(hit.kept)) hit.answer ??= Promise.resolve(hit.kept)
-    return this.#answerHit(key, hit, options) as Result
+    return this.#answers.ofHit(key, hit, options) as Result
   }
 
   /**
@@ -160,9 +156,9 @@ export class HybridCache<Value = unknown, Key extends string = string> {
     const { lease } = this.around
     if (!lease.holds()) await this.around.renewLease()
     const hit = this.#freshInMemory(key, lease.heldAt(), entry)
-    if (hit) return this.#answerHit(key, hit, options) as Value
+    if (hit) return this.#answers.ofHit(key, hit, options) as Value
     const copy = lease.holds() ? await this.#tiers.copyFromShared(key, this.#settled(entry)) : undefined
-    return copy && (this.#answer(key, { entry: copy, source: 'l2' }, options) as Value)
+    return copy && (this.#answers.of(key, { entry: copy, source: 'l2' }, options) as Value)
   }
 
   /**
@@ -171,7 +167,7 @@ export class HybridCache<Value = unknown, Key extends string = string> {
    */
   peek(key: Key): Value | undefined {
     const hit = currentScope() ? undefined : this.#freshInMemory(key, this.around.lease.heldAt())
-    return hit && (this.#answerHit(key, hit, noOptions) as Value)
+    return hit && (this.#answers.ofHit(key, hit, noOptions) as Value)
   }
 
   /**
@@ -195,11 +191,11 @@ export class HybridCache<Value = unknown, Key extends string = string> {
     const answers = await Promise.all(
       wanted.map(async (key) => {
         const hit = this.#freshInMemory(key, this.around.lease.heldAt(), options.entry)
-        if (hit) return this.#answerHit(key, hit, options)
+        if (hit) return this.#answers.ofHit(key, hit, options)
         const alone: Factory<Value, Result> = async ({ signal }) =>
           (await loadMissing([key], signal)).get(key) as Result
         const landing = await this.#misses.fetch(this.#read(key, alone, options), batch)
-        return this.#answer(key, landing, options)
+        return this.#answers.of(key, landing, options)
       }),
     )
     const found = wanted.map((key, index) => [key, answers[index] as Result] as const)
@@ -269,7 +265,7 @@ export class HybridCache<Value = unknown, Key extends string = string> {
     const now = this.around.lease.heldAt()
     const hit = this.#freshInMemory(key, now)
     if (!hit?.answer || (hit.refreshAt !== never && hit.refreshAt <= (now as number))) return undefined
-    this.#noteHit(key, hit, consistency)
+    this.#answers.noteHit(key, hit, consistency)
     return hit.answer
   }
 
@@ -287,46 +283,5 @@ export class HybridCache<Value = unknown, Key extends string = string> {
 
   #settled(chosen: Partial<EntryOptions> | undefined): EntryOptions {
     return chosen ? checkedEntryOptions({ ...this.#defaults, ...chosen }) : this.#defaults
-  }
-
-  #answerHit(key: Key, entry: CacheEntry, { consistency, entry: chosen }: Asking): unknown {
-    this.#noteHit(key, entry, consistency)
-    outerLoad()?.add(this.#entries.namesOf(key, entry))
-    return givenOf(entry.kept, chosen?.clone)
-  }
-
-  #noteHit(key: Key, { obtainedAt }: CacheEntry, consistency: Consistency | undefined): void {
-    this.statistics.l1Hits++
-    const { events } = this.around
-    if (events.wants('hit')) events.emit('hit', { cache: this.name, key, tier: 'l1' })
-    consistency?.answered('l1', obtainedAt)
-  }
-
-  #answer(key: Key, landing: Landing, options: Asking): unknown {
-    const { consistency, entry: chosen } = options
-    const { entry, source, staleness } = landing
-    if (source === 'l1' && !staleness) return this.#answerHit(key, entry, options)
-    this.#count(key, landing)
-    consistency?.answered(source, entry.obtainedAt, staleness && this.#stale(entry, staleness))
-    const outer = outerLoad()
-    outer?.add(this.#entries.namesOf(key, entry))
-    if (outer && staleness) outer.staleness = staleness
-    return givenOf(entry.kept, chosen?.clone)
-  }
-
-  #stale({ freshUntil }: CacheEntry, staleness: Staleness): StaleAnswer {
-    return { staleness, overdueMs: Math.max(0, this.around.clock.now() - freshUntil) }
-  }
-
-  #count(key: Key, { source, staleness }: Landing): void {
-    const { events } = this.around
-    if (staleness || source === 'bypass') return
-    if (source === 'l2') {
-      this.statistics.l2Hits++
-      if (events.wants('hit')) events.emit('hit', { cache: this.name, key, tier: 'l2' })
-    } else {
-      this.statistics.misses++
-      if (events.wants('miss')) events.emit('miss', { cache: this.name, key })
-    }
   }
 }

@@ -473,6 +473,19 @@ describe('without a lease', () => {
 })
 
 describe('the token of an answer', () => {
+  test('is pending for what was loaded after the last check, be it in the same millisecond', async () => {
+    const node = await startSimulatedNode()
+    node.clock.advance(0.2)
+    await node.check.run()
+    node.clock.advance(0.7)
+    const request = node.request()
+    // It may show a write that was committed since, and has no position yet.
+    await node.cache.getOrCreate('a', async () => 'value', { consistency: request })
+    const fromMemory = node.request()
+    await node.cache.getOrCreate('a', async () => 'value', { consistency: fromMemory })
+    expect([request.token?.position, fromMemory.token?.position]).toEqual(['pending', 'pending'])
+  })
+
   test('says pending for a hit, too, until a check has covered what the value may have seen', async () => {
     const node = await startSimulatedNode()
     await node.cache.getOrCreate('a', async () => 'value')

@@ -1,0 +1,64 @@
+import type { Consistency, StaleAnswer, Staleness } from '../journal/consistency.js'
+import type { CacheEntry } from './cache-entry.js'
+import type { CacheSurroundings, ReadOptions } from './cache-options.js'
+import type { CacheStatistics } from './cache-statistics.js'
+import type { Entries } from './entries.js'
+import type { Landing } from './flights.js'
+import { outerLoad } from './load-scope.js'
+import { givenOf } from './mutation-safety.js'
+
+/** What an answer has to know of who asks. */
+export type Asking = Pick<ReadOptions<never>, 'consistency' | 'entry'>
+
+/** What a read is answered; and who is told of it: its request, the load around it, statistics and events. */
+export class Answers {
+  constructor(
+    private readonly cache: string,
+    private readonly around: CacheSurroundings,
+    private readonly entries: Entries,
+    private readonly statistics: CacheStatistics,
+  ) {}
+
+  of(key: string, landing: Landing, options: Asking): unknown {
+    const { consistency, entry: chosen } = options
+    const { entry, source, staleness } = landing
+    if (source === 'l1' && !staleness) return this.ofHit(key, entry, options)
+    this.#count(key, landing)
+    consistency?.answered(source, entry.obtainedAt, staleness && this.#stale(entry, staleness))
+    const outer = outerLoad()
+    outer?.add(this.entries.namesOf(key, entry))
+    if (outer && staleness) outer.staleness = staleness
+    return givenOf(entry.kept, chosen?.clone)
+  }
+
+  /** A fresh hit in memory. */
+  ofHit(key: string, entry: CacheEntry, { consistency, entry: chosen }: Asking): unknown {
+    this.noteHit(key, entry, consistency)
+    outerLoad()?.add(this.entries.namesOf(key, entry))
+    return givenOf(entry.kept, chosen?.clone)
+  }
+
+  /** All that there is to do for a hit that is part of no load. */
+  noteHit(key: string, { obtainedAt }: CacheEntry, consistency: Consistency | undefined): void {
+    this.statistics.l1Hits++
+    const { events } = this.around
+    if (events.wants('hit')) events.emit('hit', { cache: this.cache, key, tier: 'l1' })
+    consistency?.answered('l1', obtainedAt)
+  }
+
+  #stale({ freshUntil }: CacheEntry, staleness: Staleness): StaleAnswer {
+    return { staleness, overdueMs: Math.max(0, this.around.clock.now() - freshUntil) }
+  }
+
+  #count(key: string, { source, staleness }: Landing): void {
+    const { events } = this.around
+    if (staleness || source === 'bypass') return
+    if (source === 'l2') {
+      this.statistics.l2Hits++
+      if (events.wants('hit')) events.emit('hit', { cache: this.cache, key, tier: 'l2' })
+    } else {
+      this.statistics.misses++
+      if (events.wants('miss')) events.emit('miss', { cache: this.cache, key })
+    }
+  }
+}
