@@ -166,8 +166,14 @@ export class HybridCache<Value = unknown, Key extends string = string> {
    * No token is honoured: whoever has one calls `get`.
    */
   peek(key: Key): Value | undefined {
-    const hit = currentScope() ? undefined : this.#freshInMemory(key, this.around.lease.heldAt())
-    return hit && (this.#answers.ofHit(key, hit, noOptions) as Value)
+    // Usually part of nothing, and then not asked what of.
+    const isPart = ambient() !== undefined
+    if (isPart && currentScope()) return undefined
+    const hit = this.#freshInMemory(key, this.around.lease.heldAt())
+    if (hit === undefined) return undefined
+    if (isPart) return this.#answers.ofHit(key, hit, noOptions) as Value
+    this.#answers.noteHit(key, hit, undefined)
+    return givenOf(hit.kept) as Value
   }
 
   /**
