@@ -146,7 +146,7 @@ export class WireFormat {
    * the time of an HMAC-SHA-256 for an entry of 150 bytes. The secret fills a block; the key's length comes before
    * the key, so that no byte can move from one to the other.
    *
-   * @returns bytes as a string: a buffer of its own for each digest would take 1.1 µs, three times as long as the hash
+   * @returns bytes as a string: a buffer of its own for each digest takes 1.1 µs more, and the hash 0.7
    */
   #mac(name: string, bytes: Buffer): string {
     const longest = blockLength + 4 + name.length * 3 + bytes.length
