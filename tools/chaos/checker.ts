@@ -1,11 +1,6 @@
-import { Distribution } from './distribution.js'
+import { faultOfJournal, faultOfNode } from './final-state.js'
 import { FoundViolations } from './found-violations.js'
 import type {
-  BeginRecord,
-  FailedRecord,
-  FaultRecord,
-  FinalJournalRecord,
-  FinalNodeRecord,
   FinalReadRecord,
   HistoryRecord,
   Observed,
@@ -14,10 +9,8 @@ import type {
   WriteRecord,
 } from './history.js'
 import { KnownVersions } from './known-versions.js'
-import type { Verdict } from './verdict.js'
-
-/** The kind of fault after which a node answers what had been waiting for it. */
-export const pausedNode = 'node paused for longer than its lease'
+import { Tally } from './tally.js'
+import type { Verdict, ViolationKind } from './verdict.js'
 
 const writesInContext = 6
 
@@ -51,25 +44,12 @@ export class HistoryChecker {
   readonly #refused = new Map<string, WriteRecord>()
   readonly #finalReads: FinalReadRecord[] = []
   readonly #violations = new FoundViolations()
-  readonly #staleness = new Distribution()
-  readonly #latency = new Distribution()
-  readonly #tiers = { l1: 0, l2: 0, miss: 0, bypass: 0 }
-  readonly #writes = { committed: 0, refused: 0, unknown: 0 }
-  readonly #failedReads = new Map<number, number>()
-  readonly #faults = new Map<string, number>()
-  #begin: BeginRecord | undefined
-  #reads = 0
-  #withToken = 0
-  #marked = 0
-  #answeredAfterPause = 0
-  /** The last pause of each node. */
-  readonly #pauses = new Map<number, { readonly from: number; readonly until: number }>()
-  #committedVersions = 0
+  readonly #tally = new Tally()
 
   accept(record: HistoryRecord): void {
     switch (record.kind) {
       case 'begin':
-        this.#begin = record
+        this.#tally.begin = record
         break
       case 'read':
         this.#read(record)
@@ -81,10 +61,11 @@ export class HistoryChecker {
         this.#removing(record)
         break
       case 'failed':
-        this.#failed(record)
+        this.#tally.failed(record)
         break
       case 'fault':
-        this.#fault(record)
+        this.#tally.fault(record)
+        this.#violations.note(record)
         break
       case 'committed':
         this.#committed(record)
@@ -93,10 +74,10 @@ export class HistoryChecker {
         this.#finalReads.push(record)
         break
       case 'final-node':
-        this.#finalNode(record)
+        this.#final('not converged', faultOfNode(record), record)
         break
       case 'final-journal':
-        this.#finalJournal(record)
+        this.#final('event lost', faultOfJournal(record), record)
         break
     }
   }
@@ -123,38 +104,18 @@ export class HistoryChecker {
       }
     }
     for (const record of this.#finalReads) this.#finalRead(record)
-    return {
-      begin: this.#begin,
-      reads: this.#reads,
-      withToken: this.#withToken,
-      marked: this.#marked,
-      tiers: this.#tiers,
-      failedReads: this.#failedReads,
-      writes: this.#writes,
-      committedVersions: this.#committedVersions,
-      faults: this.#faults,
-      staleness: this.#staleness,
-      answeredAfterPause: this.#answeredAfterPause,
-      latency: this.#latency,
-      violations: this.#violations.counts,
-      examples: this.#violations.examples,
-    }
+    const { counts, examples } = this.#violations
+    return { ...this.#tally, violations: counts, examples }
   }
 
   #read(record: ReadRecord): void {
-    this.#reads++
-    this.#tiers[record.tier]++
-    this.#latency.add(record.arrivedAt - record.sentAt)
-    if (record.token) this.#withToken++
-    if (record.marked) this.#marked++
-    const pause = this.#pauses.get(record.node)
-    if (pause && record.sentAt >= pause.from && record.sentAt < pause.until) this.#answeredAfterPause++
+    this.#tally.read(record)
     const session = this.#session(record.client)
     let lackedFor = 0
     for (const observed of record.seen) {
       lackedFor = Math.max(lackedFor, this.#observed(record, observed, session))
     }
-    if (lackedFor > 0) this.#staleness.add(lackedFor)
+    if (lackedFor > 0) this.#tally.staleness.add(lackedFor)
   }
 
   /** @returns µs since when a newer version was known; 0 if none was when the read began, or it is marked */
@@ -197,7 +158,7 @@ export class HistoryChecker {
   }
 
   #write(record: WriteRecord): void {
-    this.#writes[record.outcome]++
+    this.#tally.write(record)
     const { key: name, version, value, sentAt, arrivedAt, outcome } = record
     const key = this.#key(name)
     key.lastWrites.push(record)
@@ -237,7 +198,7 @@ export class HistoryChecker {
   }
 
   #committed({ key: name, version, value }: Observed): void {
-    this.#committedVersions++
+    this.#tally.committedVersions++
     const key = this.#key(name)
     const refused = value === '' ? undefined : this.#refused.get(value)
     if (refused) {
@@ -268,19 +229,6 @@ export class HistoryChecker {
     key.removal = Math.max(key.removal, version)
   }
 
-  #failed({ status }: FailedRecord): void {
-    this.#failedReads.set(status, (this.#failedReads.get(status) ?? 0) + 1)
-  }
-
-  #fault(record: FaultRecord): void {
-    if (record.phase === 'begins') this.#faults.set(record.fault, (this.#faults.get(record.fault) ?? 0) + 1)
-    if (record.fault === pausedNode && record.node !== undefined) {
-      const from = record.phase === 'begins' ? record.at : (this.#pauses.get(record.node)?.from ?? record.at)
-      this.#pauses.set(record.node, { from, until: record.phase === 'begins' ? Infinity : record.at })
-    }
-    this.#violations.note(record)
-  }
-
   #finalRead(record: FinalReadRecord): void {
     const key = this.#key(record.key)
     const removed = key.newestCommittedValue === ''
@@ -297,25 +245,8 @@ export class HistoryChecker {
     )
   }
 
-  #finalNode(record: FinalNodeRecord): void {
-    if (record.ready && record.applied === record.head && record.sameProcess) return
-    this.#violations.add(
-      'not converged',
-      `node ${record.node}: ${record.ready ? 'ready' : 'not ready'}, applied ${record.applied} of ${record.head}` +
-        `${record.sameProcess ? '' : ', and it had to be restarted'}`,
-      record,
-    )
-  }
-
-  #finalJournal(record: FinalJournalRecord): void {
-    const { unnumbered, missing, mismatched, undelivered } = record
-    if (unnumbered + missing + mismatched + undelivered === 0) return
-    this.#violations.add(
-      'event lost',
-      `${unnumbered} events without a position, ${missing} positions without an event, ${mismatched} keys whose ` +
-        `events are not their versions, ${undelivered} events not delivered to their handler`,
-      record,
-    )
+  #final(kind: ViolationKind, fault: string | undefined, record: HistoryRecord): void {
+    if (fault !== undefined) this.#violations.add(kind, fault, record)
   }
 
   #key(name: string): Key {
@@ -337,6 +268,6 @@ export class HistoryChecker {
   }
 
   get #boundUs(): number {
-    return this.#begin?.boundUs ?? 0
+    return this.#tally.begin?.boundUs ?? 0
   }
 }

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test } from '@jest/globals'
-import { HistoryChecker, pausedNode } from '../../../tools/chaos/checker.js'
+import { HistoryChecker } from '../../../tools/chaos/checker.js'
 import {
   type FinalJournalRecord,
   type FinalNodeRecord,
@@ -12,6 +12,7 @@ import {
   readHistory,
   type WriteRecord,
 } from '../../../tools/chaos/history.js'
+import { pausedNode } from '../../../tools/chaos/tally.js'
 import type { Verdict, ViolationKind } from '../../../tools/chaos/verdict.js'
 
 const boundUs = 2_000_000

@@ -1,4 +1,4 @@
-import { pausedNode } from '../checker.js'
+import { pausedNode } from '../tally.js'
 import type { Fault } from './fault.js'
 
 /**
