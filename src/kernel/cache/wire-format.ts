@@ -61,7 +61,7 @@ export class WireFormat {
   readonly #expected = Buffer.alloc(macLength)
 
   constructor(
-    /** Its secret is known from the first check on. */
+    /** Its secret is asked for at each use: the installation is not known before the migrations have run. */
     private readonly installation: { readonly secret: Buffer },
     private readonly options: WireFormatOptions,
   ) {}

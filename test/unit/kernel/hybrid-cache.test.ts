@@ -5,6 +5,10 @@ import { HybridCache } from '../../../src/kernel/cache/hybrid-cache.js'
 import { LoadScope, runLoad } from '../../../src/kernel/cache/load-scope.js'
 import { maximumTags } from '../../../src/kernel/cache/loader.js'
 import { type FaultPoint, Faults } from '../../../src/kernel/faults.js'
+import {
+  type TransactionResources,
+  TransactionScope,
+} from '../../../src/kernel/persistence/transaction-scope.js'
 import { Gate, settle } from '../../support/gate.js'
 import { InMemoryJournal } from '../../support/in-memory-journal.js'
 import { InMemoryTier } from '../../support/in-memory-tier.js'
@@ -118,6 +122,34 @@ describe('a cached value', () => {
     expect(() => {
       value.list[0]!.name = 'other'
     }).toThrow(TypeError)
+  })
+
+  test('cannot be changed inside what its load had frozen already, cycles included', async () => {
+    const { cache } = await startSimulatedNode()
+    const cyclic: { self?: unknown; inner: { name: string } } = { inner: { name: 'n' } }
+    cyclic.self = cyclic
+    const value = await cache.getOrCreate('a', async () => Object.freeze(cyclic))
+    expect(() => {
+      value.inner.name = 'other'
+    }).toThrow(TypeError)
+    expect(value.self).toBe(value)
+  })
+
+  test('that was made of one that its load has peeked at is not served after that is invalidated', async () => {
+    const node = await startSimulatedNode()
+    await node.cache.getOrCreate('inner', async () => 'inner')
+    await node.cache.getOrCreate('outer', async () => `of ${node.cache.peek('inner')}`)
+    expect(node.cache.peek('outer')).toBe('of inner')
+    await node.apply({ keys: ['inner'] })
+    expect(node.cache.peek('outer')).toBeUndefined()
+  })
+
+  test('is not seen by a peek inside a unit of work', async () => {
+    const { cache } = await startSimulatedNode()
+    await cache.getOrCreate('a', async () => 'value')
+    const scope = new TransactionScope({} as TransactionResources)
+    expect(await runInScope(scope, async () => cache.peek('a'))).toBeUndefined()
+    expect(cache.peek('a')).toBe('value')
   })
 
   test('whose load fails leaves nothing behind', async () => {
