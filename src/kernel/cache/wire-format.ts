@@ -142,7 +142,7 @@ export class WireFormat {
   }
 
   /**
-   * BLAKE2b with the secret before the message, which is a sound MAC for it (unlike SHA-256), in one call: 0.46 of
+   * BLAKE2b with the secret before the message, which is a sound MAC for it (unlike SHA-256), in one call: 0.40 of
    * the time of an HMAC-SHA-256 for an entry of 150 bytes. The secret fills a block; the key's length comes before
    * the key, so that no byte can move from one to the other.
    *

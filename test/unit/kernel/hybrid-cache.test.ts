@@ -6,6 +6,7 @@ import { LoadScope, runLoad } from '../../../src/kernel/cache/load-scope.js'
 import { maximumTags } from '../../../src/kernel/cache/loader.js'
 import { type FaultPoint, Faults } from '../../../src/kernel/faults.js'
 import {
+  runInScope,
   type TransactionResources,
   TransactionScope,
 } from '../../../src/kernel/persistence/transaction-scope.js'
