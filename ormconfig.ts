@@ -35,6 +35,8 @@ export function createDataSource({
     // The migrations are the schema's only author.
     synchronize: false,
     extra: {
+      // START TRANSACTION and the first load go out together. It does without streams of rows: `pg` refuses them.
+      pipeline: true,
       connectionTimeoutMillis: Math.min(timeoutMs, 2_000),
       query_timeout: timeoutMs,
       statement_timeout: timeoutMs,

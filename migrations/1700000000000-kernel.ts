@@ -77,10 +77,14 @@ export class Kernel1700000000000 implements MigrationInterface {
         from aftercommit_kernel.journal_head
       $$`)
 
+    // Both functions look rows up by index, whatever the planner would rather do. It plans them once for a connection, by
+    // the statistics of that moment: planned on an empty journal, a check read all of a journal of millions later on.
+    const byIndexOnly = 'set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off'
+
     await queryRunner.query(`
       create function aftercommit_kernel.number_outbox(at_most integer, notify_channel text default null)
       returns table (head bigint, head_id uuid, numbered integer, epoch text, messages json)
-      language plpgsql volatile as $$
+      language plpgsql volatile ${byIndexOnly} as $$
       declare
         call_id uuid := gen_random_uuid();
         base bigint;
@@ -100,32 +104,59 @@ export class Kernel1700000000000 implements MigrationInterface {
         perform pg_advisory_xact_lock(hashtextextended('aftercommit_kernel.number_outbox', 0));
 
         -- A new statement, hence a new snapshot: it sees what the previous holder of the lock numbered.
-        select h.position into strict base from aftercommit_kernel.journal_head h;
+        select h.position, h.numbering_id, aftercommit_kernel.current_epoch() into strict base, head_id, epoch
+        from aftercommit_kernel.journal_head h;
         with unnumbered as (
           select m.id, row_number() over (order by m.id) as n
           from (select o.id from aftercommit_kernel.outbox_message o
                 where o.position is null order by o.id limit at_most) m
+        ), given as (
+          update aftercommit_kernel.outbox_message o
+          set position = base + u.n, numbering_id = call_id, numbered_at = clock_timestamp()
+          from unnumbered u where o.id = u.id
+          returning o.position, o.numbering_id, o.type, o.payload
         )
-        update aftercommit_kernel.outbox_message o
-        set position = base + u.n, numbering_id = call_id, numbered_at = clock_timestamp()
-        from unnumbered u where o.id = u.id;
-        get diagnostics numbered = row_count;
+        -- Few rows go along at once, which saves the dispatcher another round trip. Many do not: writing them out
+        -- would keep the lock from the next caller.
+        select count(*),
+               json_agg(json_build_array(g.position, g.numbering_id, g.type, g.payload) order by g.position)
+                 filter (where g.position <= base + 64)
+        into numbered, messages from given g;
+        if numbered > 64 then
+          messages := null;
+        end if;
 
+        head := base + numbered;
         if numbered > 0 then
-          update aftercommit_kernel.journal_head h set position = base + numbered, numbering_id = call_id;
+          head_id := call_id;
+          update aftercommit_kernel.journal_head h set position = head, numbering_id = call_id;
           if notify_channel is not null then
-            perform pg_notify(notify_channel, aftercommit_kernel.current_epoch() || ' ' || (base + numbered));
-          end if;
-          -- Few rows go along at once, which saves the dispatcher another round trip. Many do not: reading them
-          -- would keep the lock from the next caller.
-          if numbered <= 64 then
-            select json_agg(json_build_array(m.position, m.numbering_id, m.type, m.payload) order by m.position)
-            into messages from aftercommit_kernel.outbox_message m where m.position > base;
+            perform pg_notify(notify_channel, epoch || ' ' || head);
           end if;
         end if;
-        return query select h.position, h.numbering_id, number_outbox.numbered, aftercommit_kernel.current_epoch(),
-                            number_outbox.messages
-                     from aftercommit_kernel.journal_head h;
+        return next;
+      end $$`)
+
+    // STABLE, so that all of it is one snapshot: the caller's.
+    await queryRunner.query(`
+      create function aftercommit_kernel.read_journal(after bigint, at_most integer, places bigint[], place_ids uuid[])
+      returns table (epoch text, head bigint, head_id uuid, after_id uuid, unnumbered boolean, contradicted boolean,
+                     clock_ms float8, messages json)
+      language plpgsql stable ${byIndexOnly} as $$
+      begin
+        return query
+          select aftercommit_kernel.current_epoch(), h.position, h.numbering_id,
+            (select m.numbering_id from aftercommit_kernel.outbox_message m where m.position = after),
+            exists (select from aftercommit_kernel.outbox_message m where m.position is null),
+            exists (select from unnest(places, place_ids) as place (position, numbering_id)
+                    join aftercommit_kernel.outbox_message m using (position)
+                    where m.numbering_id <> place.numbering_id),
+            extract(epoch from clock_timestamp())::float8 * 1000,
+            coalesce((
+              select json_agg(json_build_array(m.position, m.numbering_id, m.type, m.payload) order by m.position)
+              from (select o.position, o.numbering_id, o.type, o.payload from aftercommit_kernel.outbox_message o
+                    where o.position > after order by o.position limit at_most) m), '[]')
+          from aftercommit_kernel.journal_head h;
       end $$`)
 
     // Two histories share a timeline only if a dump was restored into the same server. Whoever notices

@@ -130,13 +130,13 @@ export class PostgresModel {
   /** Lends connections as the kernel's `Connections` do, as far as the unit of work uses them. */
   connectionsOf(caller: Caller): Connections {
     return {
-      borrow: async (work: (runner: unknown) => Promise<unknown>) =>
-        work(
-          new TransactionModel(
-            () => ++this.#ids,
-            (writes, events) => this.#commit(caller, writes, events),
-          ).runner,
-        ),
+      borrow: async (work: (runner: unknown, client: unknown) => Promise<unknown>) => {
+        const { runner, client } = new TransactionModel(
+          () => ++this.#ids,
+          (writes, events) => this.#commit(caller, writes, events),
+        )
+        return work(runner, client)
+      },
     } as unknown as Connections
   }
 
@@ -343,7 +343,6 @@ class TransactionModel {
   #writes = new Map<string, string | null>()
   #events: Inserted[] = []
   readonly #savepoints: { writes: Map<string, string | null>; events: Inserted[] }[] = []
-  #depth = 0
 
   constructor(
     private readonly nextId: () => number,
@@ -353,31 +352,31 @@ class TransactionModel {
     ) => Promise<void>,
   ) {}
 
+  get client(): unknown {
+    return {
+      query: async (command: string) => {
+        if (command === 'COMMIT') await this.commit(this.#writes, this.#events)
+        return { command }
+      },
+    }
+  }
+
   get runner(): unknown {
     const runner = {
       isTransactionActive: false,
       isReleased: false,
       startTransaction: async () => {
-        runner.isTransactionActive = true
-        if (this.#depth++ > 0)
-          this.#savepoints.push({ writes: new Map(this.#writes), events: [...this.#events] })
+        this.#savepoints.push({ writes: new Map(this.#writes), events: [...this.#events] })
       },
       commitTransaction: async () => {
-        this.#depth--
         this.#savepoints.pop()
       },
       rollbackTransaction: async () => {
-        if (--this.#depth === 0) runner.isTransactionActive = false
+        if (this.#savepoints.length === 0) runner.isTransactionActive = false
         const before = this.#savepoints.pop()
         this.#writes = before?.writes ?? new Map()
         this.#events = before?.events ?? []
       },
-      connect: async () => ({
-        query: async () => {
-          await this.commit(this.#writes, this.#events)
-          return { command: 'COMMIT' }
-        },
-      }),
     }
     return Object.assign(runner, { manager: { queryRunner: runner, query: this.#query.bind(this) } })
   }

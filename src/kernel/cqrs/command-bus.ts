@@ -20,7 +20,7 @@ const firstPauseMs = 5
 /** Attempts that trust that nobody will interfere; those after them lock what they load. */
 const optimisticAttempts = 2
 
-/** Given, as an abort without one makes an exception with a stack: two per cent of a command's time in this process. */
+/** Given, as an abort without one makes an exception with a stack: 2 % of a command's time in this process. */
 const noReason = 'answered'
 
 /** Validation, then a transaction, then the handler; after COMMIT the dispatcher. */

@@ -70,19 +70,7 @@ export class PostgresJournal implements Journal {
   async read(after: number, atMost: number, places: readonly Place[] = []): Promise<JournalPage> {
     const { rows } = await this.#pool.query<PageRow>({
       name: 'aftercommit-read',
-      text: `
-        select aftercommit_kernel.current_epoch() as epoch, h.position as head, h.numbering_id as head_id,
-          (select numbering_id from aftercommit_kernel.outbox_message where position = $1) as after_id,
-          exists (select from aftercommit_kernel.outbox_message where position is null) as unnumbered,
-          exists (select from unnest($3::bigint[], $4::uuid[]) as place (position, numbering_id)
-                  join aftercommit_kernel.outbox_message m using (position)
-                  where m.numbering_id <> place.numbering_id) as contradicted,
-          extract(epoch from clock_timestamp())::float8 * 1000 as clock_ms,
-          coalesce((
-            select json_agg(json_build_array(m.position, m.numbering_id, m.type, m.payload) order by m.position)
-            from (select position, numbering_id, type, payload from aftercommit_kernel.outbox_message
-                  where position > $1 order by position limit $2) m), '[]') as messages
-        from aftercommit_kernel.journal_head h`,
+      text: 'select * from aftercommit_kernel.read_journal($1, $2, $3, $4)',
       values: [
         after,
         atMost,

@@ -41,7 +41,8 @@ export class EventDeliveries {
    * Moves the handler's cursor on, and makes deliveries of the events that it passes, each claimed by this node already
    * and its attempt counted, in one statement. Nodes that do so at once wait for each other, as the wait is short.
    * Positions are without gaps and in commit order, so the cursor skips nothing: behind another node's move, what
-   * this statement's snapshot lacks is not passed.
+   * this statement's snapshot lacks is not passed. The cursor is a subquery to the events, as Postgres looks up an index
+   * by that; joined, it read the whole journal for each claim.
    *
    * @param scanned how many positions it passes at most, where most events are not the handler's
    */
@@ -58,8 +59,9 @@ export class EventDeliveries {
           `with cursor as (
            select name, position from aftercommit_kernel.event_handler where name = $1 for update
          ), next as (
-           select m.position, m.payload from cursor c, aftercommit_kernel.outbox_message m
-           where m.position > c.position and m.position <= c.position + $4::bigint and m.type = $2
+           select m.position, m.payload from aftercommit_kernel.outbox_message m
+           where m.position > (select position from cursor)
+             and m.position <= (select position from cursor) + $4::bigint and m.type = $2
            order by m.position limit $3
          ), reach as (
            select case when (select count(*) from next) = $3::bigint then (select max(position) from next)

@@ -16,7 +16,7 @@ import {
   violatedConstraint,
 } from './persistence-errors.js'
 import { columnsOf } from './tracked-aggregates.js'
-import { inScope, type TransactionResources } from './transaction-scope.js'
+import { inScope, readInScope, type TransactionResources } from './transaction-scope.js'
 
 const forUpdate = { lock: { mode: 'pessimistic_write' } } as const
 
@@ -26,7 +26,7 @@ export class AggregateStore<Aggregate extends AggregateRoot> {
 
   /** By primary key. */
   find(id: string): Promise<Aggregate | undefined> {
-    return inScope(async ({ manager, aggregates, lockReads }) => {
+    return readInScope(async ({ manager, aggregates, lockReads }) => {
       const metadata = this.#metadata(manager)
       const known = aggregates.find<Aggregate>(metadata, id)
       if (known) return known
@@ -50,7 +50,7 @@ export class AggregateStore<Aggregate extends AggregateRoot> {
   }
 
   findBy(where: FindOptionsWhere<Aggregate>): Promise<Aggregate[]> {
-    return inScope(async ({ manager, aggregates, lockReads }) => {
+    return readInScope(async ({ manager, aggregates, lockReads }) => {
       const metadata = this.#metadata(manager)
       const rows = await manager.find<Aggregate>(this.type, { where, ...(lockReads && forUpdate) })
       return rows.map((row) => aggregates.load(metadata, row))

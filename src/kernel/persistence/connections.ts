@@ -1,10 +1,10 @@
 import type { DataSource, QueryRunner } from 'typeorm'
 import { isConnectionFailure, isStalePlan } from './persistence-errors.js'
 
-/** What is used here of a pooled `pg` client. */
-interface PooledClient {
+/** What is used of a pooled `pg` client. It sends what it is given at once, in this order, with no need to wait for answers. */
+export interface PooledClient {
   end(): Promise<void>
-  query(sql: string): Promise<{ rows: { standby: boolean }[] }>
+  query(sql: string): Promise<{ readonly command: string; readonly rows: readonly unknown[] }>
 }
 
 /** A connection led to a server that only follows: what is read there may be older than any bound. */
@@ -32,10 +32,12 @@ export class Connections {
   }
 
   /** @throws what `work` throws, or the failure to connect */
-  async borrow<Result>(work: (runner: QueryRunner) => Promise<Result>): Promise<Result> {
+  async borrow<Result>(
+    work: (runner: QueryRunner, client: PooledClient) => Promise<Result>,
+  ): Promise<Result> {
     const { runner, client } = await this.#connect()
     try {
-      return await work(runner)
+      return await work(runner, client)
     } catch (error) {
       // All of them have prepared the same statements, and would fail one after the other.
       if (isStalePlan(error)) this.replaceAll()
@@ -68,7 +70,7 @@ export class Connections {
     const generation = this.#generation
     try {
       const { rows } = await client.query('select pg_is_in_recovery() as standby')
-      if (rows[0]?.standby) throw new StandbyError()
+      if ((rows[0] as { standby: boolean }).standby) throw new StandbyError()
       this.#generations.set(client, generation)
     } catch (error) {
       discard(client)

@@ -2,7 +2,7 @@ import { type BulkheadPolicy, BulkheadRejectedError, bulkhead } from 'cockatiel'
 import type { ObjectLiteral, ObjectType, Repository } from 'typeorm'
 import type { Connections } from './connections.js'
 import { OverloadedError } from './persistence-errors.js'
-import { currentScope, inScope } from './transaction-scope.js'
+import { currentScope, readInScope } from './transaction-scope.js'
 
 /** What a query handler may do with a table: read it. Writing goes through the unit of work, which raises events. */
 export type ReadRepository<Entity extends ObjectLiteral> = Pick<
@@ -38,7 +38,7 @@ export class DatabaseReader {
     type: ObjectType<Entity>,
     work: (table: ReadRepository<Entity>) => Promise<Result>,
   ): Promise<Result> {
-    if (currentScope()) return inScope(({ manager }) => work(manager.getRepository(type)))
+    if (currentScope()) return readInScope(({ manager }) => work(manager.getRepository(type)))
     try {
       return await this.#limit.execute(() =>
         this.connections.borrow((runner) => work(runner.manager.getRepository(type))),

@@ -13,6 +13,8 @@ declare module '../ambient.js' {
 /** What all scopes of one transaction share. */
 export interface TransactionResources {
   readonly manager: EntityManager
+  /** Resolves when Postgres has begun the transaction. */
+  readonly begun: Promise<unknown>
   readonly aggregates: TrackedAggregates
   /** Whether rows are locked as they are loaded. */
   readonly lockReads: boolean
@@ -21,6 +23,8 @@ export interface TransactionResources {
   /** Told of events that a statement of its own has put into the outbox. */
   eventsWritten(count: number): void
 }
+
+type Work<Result> = (resources: TransactionResources) => Promise<Result>
 
 /**
  * A transaction, from START TRANSACTION to its end, or a savepoint within one. Statements of one connection run in
@@ -42,10 +46,25 @@ export class TransactionScope {
     if (outer) outer.#inner = this
   }
 
-  /** Runs one step of the scope's work. @throws UnitOfWorkError if the scope cannot take any */
-  async step<Result>(work: (resources: TransactionResources) => Promise<Result>): Promise<Result> {
+  /**
+   * Runs one step of the scope's work.
+   *
+   * @throws UnitOfWorkError if the scope cannot take any
+   * @throws what Postgres throws where the transaction could not begin: sent after that, a write would commit by itself
+   */
+  step<Result>(work: Work<Result>): Promise<Result> {
+    return this.#run(work, this.resources.begun)
+  }
+
+  /** The same for a step that only reads: it goes out along with START TRANSACTION, which saves its way there and back. */
+  read<Result>(work: Work<Result>): Promise<Result> {
+    return this.#run(work)
+  }
+
+  async #run<Result>(work: Work<Result>, begun?: Promise<unknown>): Promise<Result> {
     this.assertUsable()
-    const running = this.begin ? this.begin().then(() => work(this.resources)) : work(this.resources)
+    const ready = this.begin?.() ?? begun
+    const running = ready ? ready.then(() => work(this.resources)) : work(this.resources)
     this.#running.add(running)
     try {
       return await running
@@ -104,8 +123,11 @@ export function requireScope(): TransactionScope {
 }
 
 /** One step of the running unit of work. @throws UnitOfWorkError if there is none that takes it */
-export async function inScope<Result>(
-  work: (resources: TransactionResources) => Promise<Result>,
-): Promise<Result> {
+export async function inScope<Result>(work: Work<Result>): Promise<Result> {
   return requireScope().step(work)
+}
+
+/** The same for one that only reads. */
+export async function readInScope<Result>(work: Work<Result>): Promise<Result> {
+  return requireScope().read(work)
 }

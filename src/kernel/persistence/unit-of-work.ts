@@ -3,7 +3,7 @@ import type { AggregateRoot } from '../domain/aggregate-root.js'
 import type { DomainEvent } from '../domain/domain-event.js'
 import { insertOutboxMessages } from '../outbox/outbox-message.js'
 import { AggregateStore } from './aggregate-store.js'
-import type { Connections } from './connections.js'
+import type { Connections, PooledClient } from './connections.js'
 import { CommitOutcomeUnknownError, isConnectionFailure, UnitOfWorkError } from './persistence-errors.js'
 import { TrackedAggregates } from './tracked-aggregates.js'
 import { currentScope, inScope, requireScope, runInScope, TransactionScope } from './transaction-scope.js'
@@ -38,14 +38,16 @@ export class UnitOfWork {
    */
   async run<Result>(work: () => Promise<Result>, lockReads = false): Promise<Committed<Result>> {
     if (currentScope()) return { result: await this.savepoint(work), hasEvents: false }
-    return this.connections.borrow(async (runner) => {
+    return this.connections.borrow(async (runner, client) => {
       let eventCount = 0
+      const begun = begin(runner, client)
       const aggregates = new TrackedAggregates()
       const eventsWritten = (count: number) => {
         eventCount += count
       }
       const scope = new TransactionScope({
         manager: runner.manager,
+        begun,
         aggregates,
         lockReads,
         writeEvents: async (events) => {
@@ -55,11 +57,11 @@ export class UnitOfWork {
         eventsWritten,
       })
       try {
-        await runner.startTransaction()
         const result = await runInScope(scope, work)
         if (await scope.close()) throw abandonedWork()
+        await begun
         aggregates.refuseUnwrittenEvents()
-        await commit(runner)
+        await commit(runner, client)
         aggregates.committed()
         return { result, hasEvents: eventCount > 0 }
       } catch (error) {
@@ -83,12 +85,13 @@ export class UnitOfWork {
     work: (item: Item) => Promise<void>,
     settle: (manager: EntityManager, failures: ReadonlyMap<Item, unknown>) => Promise<void>,
   ): Promise<CommittedEach<Item>> {
-    return this.connections.borrow(async (runner) => {
+    return this.connections.borrow(async (runner, client) => {
       const failures = new Map<Item, unknown>()
       const changed: TrackedAggregates[] = []
       let hasEvents = false
+      const begun = begin(runner, client)
       try {
-        await runner.startTransaction()
+        await begun
         for (const item of items) {
           const aggregates = new TrackedAggregates()
           let wroteEvents = false
@@ -98,6 +101,7 @@ export class UnitOfWork {
           }
           const resources = {
             manager: runner.manager,
+            begun,
             aggregates,
             lockReads: false,
             writeEvents: async (events: readonly DomainEvent[]) => {
@@ -125,7 +129,7 @@ export class UnitOfWork {
           }
         }
         await settle(runner.manager, failures)
-        await commit(runner)
+        await commit(runner, client)
         for (const aggregates of changed) aggregates.committed()
         return { failures, hasEvents }
       } catch (error) {
@@ -195,11 +199,21 @@ function abandonedWork(): UnitOfWorkError {
 }
 
 /**
+ * Not TypeORM's own, which waits for the answer: a load that comes next is sent along. The promise may reject
+ * unheard. What TypeORM would have noted is noted for it, as savepoints count by that.
+ */
+function begin(runner: QueryRunner, client: PooledClient): Promise<unknown> {
+  const begun = client.query('START TRANSACTION')
+  begun.catch(() => {})
+  Object.assign(runner, { isTransactionActive: true, transactionDepth: 1 })
+  return begun
+}
+
+/**
  * Not TypeORM's own: Postgres answers COMMIT with ROLLBACK, and no error, when a statement of the transaction
  * has failed and the handler swallowed that. Taken for a commit, the write would be lost without a word.
  */
-async function commit(runner: QueryRunner): Promise<void> {
-  const client = (await runner.connect()) as { query(sql: string): Promise<{ command: string }> }
+async function commit(runner: QueryRunner, client: PooledClient): Promise<void> {
   let command: string
   try {
     command = (await client.query('COMMIT')).command

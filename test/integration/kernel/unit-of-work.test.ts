@@ -1,6 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { randomUUID } from 'node:crypto'
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals'
+import pg from 'pg'
 import {
   CommitOutcomeUnknownError,
   ConcurrencyError,
@@ -109,6 +110,51 @@ describe('a transaction that rolls back', () => {
 function getUserQuery() {
   return [...node.parts.handlers.queries.keys()].find(({ name }) => name === 'GetUser')!
 }
+
+describe('a transaction that cannot begin', () => {
+  afterEach(() => {
+    jest.restoreAllMocks()
+  })
+
+  /** Fails on the server: the connection stays usable, and a write that is sent next would commit by itself. */
+  function failToBegin(): void {
+    const send = pg.Client.prototype.query as (...all: unknown[]) => unknown
+    jest.spyOn(pg.Client.prototype, 'query').mockImplementation(function (
+      this: pg.Client,
+      ...[statement, ...rest]: unknown[]
+    ) {
+      const begins = statement === 'START TRANSACTION'
+      return send.call(this, begins ? `do $$ begin raise 'not now'; end $$` : statement, ...rest)
+    } as never)
+  }
+
+  test('writes nothing, not even by a first statement that is a write', async () => {
+    const user = User.register(randomUUID(), freshEmail(), 'never begun')
+    failToBegin()
+    await expect(unitOfWork.run(() => unitOfWork.of(User).add(user))).rejects.toThrow('not now')
+    expect(await rowOf(user.id)).toBeUndefined()
+    expect(await eventsOf(user.id)).toEqual([])
+  })
+
+  test('writes nothing after a load, which is sent along with its begin', async () => {
+    const { id } = await registerUser(node)
+    const before = await rowOf(id)
+    failToBegin()
+    const saving = unitOfWork.run(async () => {
+      const users = unitOfWork.of(User)
+      const user = await users.get(id)
+      user.rename('never begun')
+      await users.save(user)
+    })
+    await expect(saving).rejects.toThrow('not now')
+    expect(await rowOf(id)).toEqual(before)
+  })
+
+  test('fails even if it does nothing', async () => {
+    failToBegin()
+    await expect(unitOfWork.run(async () => 'nothing')).rejects.toThrow('not now')
+  })
+})
 
 describe('a savepoint that rolls back', () => {
   test('leaves nothing, while the outer transaction commits', async () => {

@@ -1,0 +1,120 @@
+import { afterEach, beforeEach, expect, jest, test } from '@jest/globals'
+import pg from 'pg'
+import { DataSource } from 'typeorm'
+import { PostgresJournal } from '../../../src/kernel/journal/postgres-journal.js'
+import { EventDeliveries } from '../../../src/kernel/outbox/event-deliveries.js'
+import { Connections } from '../../../src/kernel/persistence/connections.js'
+import { createFreshDatabase, type FreshDatabase } from '../../support/fresh-database.js'
+
+/** Postgres plans a prepared statement, or one of a function, for good when it has run this often. */
+const runsUntilPlanned = 7
+const journalLength = 20_000
+
+let database: FreshDatabase
+/** One connection, so that what was planned on it stays planned. */
+let dataSource: DataSource
+
+beforeEach(async () => {
+  database = await createFreshDatabase()
+  dataSource = await new DataSource({ type: 'postgres', url: database.url, poolSize: 1 }).initialize()
+  // Statistics come when they are due, which a busy journal outruns by thousands of events.
+  await dataSource.query('alter table aftercommit_kernel.outbox_message set (autovacuum_enabled = off)')
+})
+afterEach(async () => {
+  await dataSource.destroy()
+  await database.drop()
+})
+
+async function insertEvents(count: number): Promise<void> {
+  await dataSource.query(
+    `insert into aftercommit_kernel.outbox_message (type, payload)
+     select 't.' || n % 100, to_jsonb(n) from generate_series(1, $1) as n`,
+    [count],
+  )
+}
+
+/** How often a row or its index entry was looked at, in all of the kernel's tables. */
+async function rowsLookedAt(): Promise<number> {
+  await dataSource.query('select pg_stat_force_next_flush()')
+  const [{ count }] = await dataSource.query(
+    `select (select sum(seq_tup_read) from pg_stat_user_tables where schemaname = 'aftercommit_kernel')
+          + (select sum(idx_tup_read) from pg_stat_user_indexes where schemaname = 'aftercommit_kernel') as count`,
+  )
+  return Number(count)
+}
+
+/** A call of the journal, on the one connection. */
+async function onThatConnection<Result>(call: (journal: PostgresJournal) => Promise<Result>): Promise<void> {
+  const pool = jest.spyOn(pg.Pool.prototype, 'query').mockImplementation((async (
+    statement: pg.QueryConfig,
+  ) => {
+    const runner = dataSource.createQueryRunner()
+    try {
+      return await ((await runner.connect()) as pg.Client).query(statement)
+    } finally {
+      await runner.release()
+    }
+  }) as never)
+  const journal = new PostgresJournal({
+    databaseUrl: database.url,
+    applicationName: 'test',
+    timeoutMs: 10_000,
+  })
+  try {
+    await call(journal)
+  } finally {
+    await journal.close()
+    pool.mockRestore()
+  }
+}
+
+const steps: Readonly<Record<string, () => Promise<unknown>>> = {
+  'a numbering of one event': async () => {
+    await insertEvents(1)
+    await onThatConnection((journal) => journal.number(2_000))
+  },
+  'a check': async () => {
+    const [{ position }] = await dataSource.query('select position from aftercommit_kernel.journal_head')
+    await onThatConnection((journal) =>
+      journal.read(Number(position), 1_000, [
+        { position: Number(position), numberingId: crypto.randomUUID() },
+      ]),
+    )
+  },
+  'a claim by a handler that is not behind': async () => {
+    const deliveries = new EventDeliveries(new Connections(dataSource))
+    await dataSource.query(
+      `update aftercommit_kernel.event_handler set position = (select position from aftercommit_kernel.journal_head)`,
+    )
+    await deliveries.claimNext('the-handler', 't.1', 10, 10_000, 60_000)
+  },
+}
+
+const analyze = () => dataSource.query('analyze aftercommit_kernel.outbox_message')
+
+/** What the planner knew, when it planned and when the journal had grown. */
+const statistics: Readonly<
+  Record<string, { planned?: () => Promise<unknown>; grown?: () => Promise<unknown> }>
+> = {
+  'from when the journal was empty': {},
+  'from a backlog': { planned: () => insertEvents(journalLength).then(analyze) },
+  'of today': { grown: analyze },
+}
+
+for (const [when, { planned, grown }] of Object.entries(statistics)) {
+  for (const [what, step] of Object.entries(steps)) {
+    test(`${what} looks at no more rows in a long journal, by statistics ${when}`, async () => {
+      await new EventDeliveries(new Connections(dataSource)).register(['the-handler'])
+      await planned?.()
+      for (let run = 0; run < runsUntilPlanned; run++) await step()
+      await insertEvents(journalLength)
+      await dataSource.query('select from aftercommit_kernel.number_outbox(1000000)')
+      await grown?.()
+      // The first of them passes what is dead in the index, and marks it so that nobody does again.
+      await step()
+      const before = await rowsLookedAt()
+      for (let run = 0; run < 10; run++) await step()
+      expect(((await rowsLookedAt()) - before) / 10).toBeLessThan(100)
+    })
+  }
+}
