@@ -113,7 +113,7 @@ export function createParts(
   const asked = wrappers.journal?.(journal) ?? journal
   const clusterClock = new ClusterClock(clock)
 
-  const dispatcher = new Dispatcher(asked, applied, hints, faults, logger, (messages) => {
+  const dispatcher = new Dispatcher(asked, applied, hints, faults, clock, logger, (messages) => {
     for (const runner of eventHandlers) runner.wake(messages)
   })
   const dispatch = () => dispatcher.dispatch()

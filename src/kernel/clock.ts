@@ -11,6 +11,8 @@ export interface Clock {
    * included, and for no more than 100 calls, so that a program that never lets the loop turn is noticed.
    */
   turn(): number
+  /** Resolves once the event loop has handed over all that has come in so far. */
+  nextTurn(): Promise<void>
   /** Resolves after `ms` milliseconds, or at once when the signal aborts; never rejects. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>
 }
@@ -41,6 +43,12 @@ class SystemClock implements Clock {
     if (!this.#endIsNoticed) process.nextTick(this.#end)
     this.#endIsNoticed = true
     return ++this.#turn
+  }
+
+  nextTurn(): Promise<void> {
+    return new Promise((resolve) => {
+      setImmediate(resolve)
+    })
   }
 
   sleep(ms: number, signal?: AbortSignal): Promise<void> {

@@ -7,7 +7,11 @@ export class Coalesced<Result> {
   #running: Promise<unknown> | undefined
   #waiting: Promise<Result> | undefined
 
-  constructor(private readonly call: () => Promise<Result>) {}
+  /** @param pause waited for before a call that follows another: who asks meanwhile has its answer, too */
+  constructor(
+    private readonly call: () => Promise<Result>,
+    private readonly pause: () => Promise<void> = async () => {},
+  ) {}
 
   run(): Promise<Result> {
     if (this.#waiting) return this.#waiting
@@ -27,7 +31,8 @@ export class Coalesced<Result> {
     }
   }
 
-  #promote(): Promise<Result> {
+  async #promote(): Promise<Result> {
+    await this.pause()
     this.#waiting = undefined
     return this.#start()
   }

@@ -76,7 +76,7 @@ export class ServiceNode {
     const lease = new Lease(clock, maxStalenessMs)
     this.applied = new AppliedJournal(new LastInvalidations(slots, slotSeed), rules, silentLogger)
     const clusterClock = new ClusterClock(clock)
-    const dispatcher = new Dispatcher(journal, this.applied, hints, faults, silentLogger, () => {})
+    const dispatcher = new Dispatcher(journal, this.applied, hints, faults, clock, silentLogger, () => {})
     this.check = new StalenessCheck(
       journal,
       this.applied,

@@ -36,6 +36,9 @@ export class MachineClock implements Clock {
     return this.scheduler.performed
   }
 
+  /** Between two steps nothing comes in. */
+  async nextTurn(): Promise<void> {}
+
   sleep(ms: number, signal?: AbortSignal): Promise<void> {
     if (signal?.aborted) return Promise.resolve()
     const until = this.now() + ms

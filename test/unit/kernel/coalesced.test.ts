@@ -70,6 +70,23 @@ describe('coalesced calls', () => {
     expect(await Promise.all([waiting, ...late])).toEqual([2, ...late.map(() => 2)])
   })
 
+  test('who asks while the next call pauses shares it, and a first call does not pause', async () => {
+    const pause = new Gate()
+    let calls = 0
+    const coalesced = new Coalesced(
+      async () => ++calls,
+      () => pause.opened,
+    )
+    const first = coalesced.run()
+    const waiting = coalesced.run()
+    expect(await first).toBe(1)
+    await settle()
+    const late = coalesced.run()
+    expect(calls).toBe(1)
+    pause.open()
+    expect(await Promise.all([waiting, late])).toEqual([2, 2])
+  })
+
   test('idle waits for what runs and what waits, and does not mind failures', async () => {
     const { gates, coalesced } = gatedCalls()
     const failures = [coalesced.run(), coalesced.run()].map((call) => call.catch(() => 'failed'))

@@ -1,4 +1,5 @@
 import { describe, expect, test } from '@jest/globals'
+import { systemClock } from '../../../src/kernel/clock.js'
 import { Faults } from '../../../src/kernel/faults.js'
 import type { Hint } from '../../../src/kernel/journal/hint.js'
 import { StalenessCheck } from '../../../src/kernel/journal/staleness-check.js'
@@ -14,7 +15,15 @@ async function startDispatcher() {
   const node = await startSimulatedNode({ journal })
   const hints: Hint[] = []
   const channel = { start: async () => {}, publish: (hint: Hint) => hints.push(hint), stop: async () => {} }
-  const dispatcher = new Dispatcher(journal, node.applied, channel, new Faults([]), silentLogger, () => {})
+  const dispatcher = new Dispatcher(
+    journal,
+    node.applied,
+    channel,
+    new Faults([]),
+    systemClock,
+    silentLogger,
+    () => {},
+  )
   return { journal, node, hints, dispatcher }
 }
 
