@@ -1,7 +1,7 @@
-import { createHmac } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { Redis } from 'ioredis'
 import pg from 'pg'
+import { Mac } from '../../src/kernel/journal/mac.js'
 import type { NodeProcess } from '../../tools/local-stack/index.js'
 import { getUser, pause, registerUser, renameUser, request, type User, until, warm } from './client.js'
 import { type Cluster, maxStalenessMs, startCluster } from './cluster.js'
@@ -144,6 +144,9 @@ describe('Redis in hostile hands', () => {
   }
 
   function sign(body: string, secret: string): string {
-    return createHmac('sha256', secret).update(`${namespace}:hints\n${body}`).digest('hex')
+    const write = (input: Buffer, start: number) => start + input.write(body, start)
+    return new Mac({ secret: Buffer.from(secret) })
+      .of(`${namespace}:hints`, body.length, write, 'hex')
+      .slice(0, 64)
   }
 })

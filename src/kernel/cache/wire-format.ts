@@ -1,7 +1,8 @@
-import { hash, timingSafeEqual } from 'node:crypto'
+import { timingSafeEqual } from 'node:crypto'
 import { promisify } from 'node:util'
 import { constants, deflateRaw, inflateRaw } from 'node:zlib'
 import { z } from 'zod'
+import { Mac } from '../journal/mac.js'
 import type { Serializer } from './serializer.js'
 import type { SharedEntry } from './shared-tier.js'
 
@@ -56,15 +57,15 @@ export class PayloadTooLargeError extends Error {
  * otherwise put words into this service's mouth, or one user's value under another's key.
  */
 export class WireFormat {
-  /** For what a MAC is of, the secret in a block of its own before it: most entries are small. */
-  readonly #message = Buffer.alloc(16_384)
+  readonly #mac: Mac
   readonly #expected = Buffer.alloc(macLength)
 
   constructor(
-    /** Its secret is asked for at each use: the installation is not known before the migrations have run. */
-    private readonly installation: { readonly secret: Buffer },
+    installation: { readonly secret: Buffer },
     private readonly options: WireFormatOptions,
-  ) {}
+  ) {
+    this.#mac = new Mac(installation)
+  }
 
   /**
    * @param name the key in Redis
@@ -88,7 +89,7 @@ export class WireFormat {
     if (bytes.length < metaStart || bytes[0] !== formatVersion) return undefined
     if (bytes[1] !== this.options.serializer.format) return undefined
     // Before anything else is believed, the lengths in it included.
-    this.#expected.write(this.#mac(name, bytes), 'latin1')
+    this.#expected.write(this.#macOf(name, bytes), 'latin1')
     if (!timingSafeEqual(this.#expected, bytes.subarray(macStart, headerStart))) return undefined
     const payloadStart = metaStart + bytes.readUInt32LE(metaLengthStart)
     const payload = bytes.subarray(payloadStart)
@@ -118,7 +119,7 @@ export class WireFormat {
     bytes.writeUInt32LE(meta.length, metaLengthStart)
     bytes.set(meta, metaStart)
     bytes.set(payload, metaStart + meta.length)
-    bytes.write(this.#mac(name, bytes), macStart, 'latin1')
+    bytes.write(this.#macOf(name, bytes), macStart, 'latin1')
     return bytes
   }
 
@@ -141,27 +142,16 @@ export class WireFormat {
     }
   }
 
-  /**
-   * BLAKE2b with the secret before the message, which is a sound MAC for it (unlike SHA-256), in one call: 0.40 of
-   * the time of an HMAC-SHA-256 for an entry of 150 bytes. The secret fills a block; the key's length comes before
-   * the key, so that no byte can move from one to the other.
-   *
-   * @returns bytes as a string: a buffer of its own for each digest takes 1.1 µs more, and the hash 0.7
-   */
-  #mac(name: string, bytes: Buffer): string {
-    const longest = blockLength + 4 + name.length * 3 + bytes.length
-    const message = longest > this.#message.length ? Buffer.alloc(longest) : this.#message
-    this.installation.secret.copy(message)
-    const nameLength = message.write(name, blockLength + 4)
-    message.writeUInt32LE(nameLength, blockLength)
-    let end = blockLength + 4 + nameLength
-    for (let index = 0; index < macStart; index++) message[end++] = bytes[index] as number
-    end += bytes.copy(message, end, headerStart)
-    return hash('blake2b512', message.subarray(0, end), 'binary').slice(0, macLength)
+  /** Of all but itself. */
+  #macOf(name: string, bytes: Buffer): string {
+    const write = (input: Buffer, start: number): number => {
+      let end = start
+      for (let index = 0; index < macStart; index++) input[end++] = bytes[index] as number
+      return end + bytes.copy(input, end, headerStart)
+    }
+    return this.#mac.of(name, bytes.length, write, 'binary').slice(0, macLength)
   }
 }
-
-const blockLength = 128
 
 const noNames: readonly string[] = []
 
