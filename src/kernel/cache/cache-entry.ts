@@ -3,7 +3,7 @@ import type { LastingOptions } from './entry-options.js'
 
 /**
  * A cached value with what its freshness is judged by, as one node holds it. Times are monotonic ms of this node.
- * Only `refreshAt`, `failure`, `life` and `answer` ever change: they say what this node is about to do, not what the value
+ * Only `refreshAt`, `usedAt`, `failure`, `life` and `answer` ever change: they say what this node is about to do, not what the value
  * is.
  *
  * There are millions of them. V8 keeps a whole number below 2^31 in the field itself, and any other in 16 bytes beside
@@ -26,6 +26,8 @@ export interface CacheEntry {
   readonly usableUntil: number
   /** From when on a hit starts an eager refresh. `never`, also while one is under way. */
   refreshAt: number
+  /** When it was last taken to the end of the order in which entries are evicted, as memory counts. */
+  usedAt: number
   /** The last load in its place that failed, or took too long. */
   failure: LoadFailure | undefined
   /** The answer to a hit, once there was one: for what all callers may share, they share the promise as well. */

@@ -109,6 +109,7 @@ export class Entries {
         options.eagerRefreshThreshold > 0
           ? Math.floor(now + options.eagerRefreshThreshold * (freshUntil - now))
           : never,
+      usedAt: 0,
       answer: undefined,
       slots: this.#slots(key, names),
       // Later than it was: a check that began in between does not make its token a position.
