@@ -7,8 +7,11 @@ import { lockOfNobody } from './load-lock.js'
 import type { LoadLock } from './shared-tier.js'
 import type { Tiers } from './tiers.js'
 
-/** Milliseconds between two looks of a waiting node: the first, and the longest. */
-const firstPauseMs = 1
+/**
+ * Milliseconds between two looks of a waiting node: a sixteenth of its wait so far, so that a short load is not waited
+ * for much longer than it takes, and a long one is not looked for all the time.
+ */
+const shortestPauseMs = 1
 const longestPauseMs = 8
 
 /**
@@ -43,14 +46,14 @@ export class ClusterFlight {
     askedAt: number,
   ): Promise<Landing> {
     const { clock } = this.around
-    const until = clock.now() + options.clusterWaitMs
+    const waitsFrom = clock.now()
+    const until = waitsFrom + options.clusterWaitMs
     let lock = await this.#lockInTime(key, options, askedAt)
     // Another node may have loaded between this one's miss and its lock.
     let copy = lock.held && lock.loadedMeanwhile ? await this.tiers.copyFromShared(key, options) : undefined
-    let pauseMs = firstPauseMs
     while (!lock.held && !copy && clock.now() < until) {
-      await clock.sleep(pauseMs)
-      pauseMs = Math.min(pauseMs * 2, longestPauseMs)
+      const pauseMs = (clock.now() - waitsFrom) / 16
+      await clock.sleep(Math.min(Math.max(pauseMs, shortestPauseMs), longestPauseMs))
       // The lock first: a holder stores before it lets go, so whoever finds it free sees what was stored.
       ;[lock, copy] = await Promise.all([
         this.#lockInTime(key, options, clock.now()),

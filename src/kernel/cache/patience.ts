@@ -1,5 +1,8 @@
 import type { Clock } from '../clock.js'
 
+/** Given, as an abort without one makes an exception with a stack. */
+const noReason = 'over'
+
 /** How long a caller waits for something that goes on without it. */
 export interface Patience<Result> {
   readonly softMs: number
@@ -59,7 +62,7 @@ async function race<Result>(
   try {
     return await Promise.race(rivals)
   } finally {
-    over.abort()
+    over.abort(noReason)
     // Rivals that lose may reject later; the race has handled the first of them only.
     for (const rival of rivals) rival.catch(() => {})
   }
