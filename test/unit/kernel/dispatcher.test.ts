@@ -10,8 +10,16 @@ import { maxStalenessMs, startSimulatedNode } from '../../support/simulated-node
 
 const event = 'test.happened'
 
-async function startDispatcher() {
+/** @param fetches whether numbering returns no messages, as that of a backlog */
+async function startDispatcher({ fetches = false } = {}) {
   const journal = new InMemoryJournal()
+  if (fetches) {
+    const number = journal.number.bind(journal)
+    journal.number = async (atMost) => {
+      const { messages, ...result } = await number(atMost)
+      return result
+    }
+  }
   const node = await startSimulatedNode({ journal })
   const hints: Hint[] = []
   const channel = { start: async () => {}, publish: (hint: Hint) => hints.push(hint), stop: async () => {} }
@@ -35,6 +43,29 @@ describe('the dispatcher', () => {
     expect(node.applied.position).toBe(4_500)
     const published = hints.flatMap(({ messages }) => messages.map(({ position }) => position))
     expect(published).toEqual(Array.from({ length: 4_500 }, (_, index) => index + 1))
+  })
+
+  test('numbers the next batch of a backlog while it fetches the one before', async () => {
+    const { journal, dispatcher } = await startDispatcher({ fetches: true })
+    for (let index = 0; index < 4_500; index++) journal.commit(event, {})
+    journal.calls.length = 0
+    await dispatcher.dispatch()
+    expect(journal.calls).toEqual(['number', 'number', 'read 0', 'number', 'read 2000', 'read 4000'])
+  })
+
+  test('that cannot fetch a batch says so, and what it was numbering meanwhile is skipped by nobody', async () => {
+    const { journal, node, hints, dispatcher } = await startDispatcher({ fetches: true })
+    for (let index = 0; index < 4_500; index++) journal.commit(event, {})
+    journal.beforeRead = () => Promise.reject(new Error('the connection broke'))
+    await expect(dispatcher.dispatch()).rejects.toThrow('the connection broke')
+    journal.beforeRead = () => undefined
+    expect(journal.head).toBe(4_000)
+    expect(await dispatcher.dispatch()).toEqual({ epoch: journal.epoch, position: 4_500 })
+    expect(node.applied.position).toBe(2_000)
+    expect(hints.map(({ head }) => head)).toEqual([4_500])
+    await node.check.run()
+    expect(node.applied.position).toBe(4_500)
+    expect(node.applied.statistics).toMatchObject({ gaps: 0, flushes: 0 })
   })
 
   test('stopped in the middle of a backlog, does not say that it is numbered: no lease is renewed by that', async () => {
