@@ -13,6 +13,7 @@ const path = `/users/${userIdOf(7)}`
 /** As `src/kernel/http/server.ts` has them. */
 const serverOptions = {
   bodyLimit: 1_048_576,
+  requestTimeout: 60_000,
   routerOptions: { maxParamLength: 16_384 },
   http: { maxHeaderSize: 32_768 },
   forceCloseConnections: 'idle',

@@ -52,7 +52,7 @@ export class ClusterFlight {
     // Another node may have loaded between this one's miss and its lock.
     let copy = lock.held && lock.loadedMeanwhile ? await this.tiers.copyFromShared(key, options) : undefined
     while (!lock.held && !copy && clock.now() < until) {
-      const pauseMs = (clock.now() - waitsFrom) / 16
+      const pauseMs = Math.round((clock.now() - waitsFrom) / 16)
       await clock.sleep(Math.min(Math.max(pauseMs, shortestPauseMs), longestPauseMs))
       // The lock first: a holder stores before it lets go, so whoever finds it free sees what was stored.
       ;[lock, copy] = await Promise.all([
