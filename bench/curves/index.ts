@@ -1,5 +1,5 @@
 import type { Curve } from './curve.js'
 import { invalidationRate, keys, tags } from './in-memory.js'
-import { backlog, nodes } from './outbox.js'
+import { backlog, checks, nodes } from './outbox.js'
 
-export const curves: readonly Curve[] = [keys, tags, invalidationRate, backlog, nodes]
+export const curves: readonly Curve[] = [keys, tags, invalidationRate, backlog, nodes, checks]
