@@ -60,7 +60,7 @@ export class HintCodec {
 
   #sign(body: string): string {
     const write = (input: Buffer, start: number): number => start + input.write(body, start)
-    return this.#mac.of(this.channel, body.length * 3, write, 'hex').slice(0, signatureLength)
+    return this.#mac.of(this.channel, Buffer.byteLength(body), write, 'hex').slice(0, signatureLength)
   }
 }
 

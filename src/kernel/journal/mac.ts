@@ -3,6 +3,9 @@ import { hash } from 'node:crypto'
 /** Bytes of a block of BLAKE2b, which the secret fills. */
 const blockLength = 128
 
+/** Bytes of the longest input whose buffer is kept for the next: as long as a hint of a full batch. */
+const longestKept = 1_048_576
+
 /**
  * Signs what goes through Redis, each message together with the name under which it does, so that none can be
  * passed off under another.
@@ -12,8 +15,8 @@ const blockLength = 128
  * before the name, so that no byte can move from one to the other.
  */
 export class Mac {
-  /** For the secret, the name and the message. Most are small. */
-  readonly #input = Buffer.alloc(16_384)
+  /** For the secret, the name and the message; grows with what is signed. */
+  #input = Buffer.alloc(16_384)
 
   /** @param installation its secret is asked for at each use: it is not known before the migrations have run */
   constructor(private readonly installation: { readonly secret: Buffer }) {}
@@ -30,11 +33,20 @@ export class Mac {
     encoding: 'binary' | 'hex',
   ): string {
     const longest = blockLength + 4 + name.length * 3 + atMost
-    const input = longest > this.#input.length ? Buffer.alloc(longest) : this.#input
+    const input = this.#inputOf(longest)
     this.installation.secret.copy(input)
     const nameLength = input.write(name, blockLength + 4)
     input.writeUInt32LE(nameLength, blockLength)
     const end = write(input, blockLength + 4 + nameLength)
     return hash('blake2b512', input.subarray(0, end), encoding)
+  }
+
+  #inputOf(length: number): Buffer {
+    if (length <= this.#input.length) return this.#input
+    const isKept = length <= longestKept
+    // Behind the secret's block, all that is signed is written before.
+    const input = Buffer.allocUnsafeSlow(isKept ? 2 * length : length).fill(0, 0, blockLength)
+    if (isKept) this.#input = input
+    return input
   }
 }
