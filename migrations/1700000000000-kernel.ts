@@ -79,7 +79,10 @@ export class Kernel1700000000000 implements MigrationInterface {
 
     // Both functions look rows up by index, whatever the planner would rather do. It plans them once for a connection, by
     // the statistics of that moment: planned on an empty journal, a check read all of a journal of millions later on.
-    const byIndexOnly = 'set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off'
+    // Where nothing but a scan will do, as of tables of one row, Postgres up to 17 reckons with a price for that at which
+    // it would compile the plan first, for 20 ms and more.
+    const byIndexOnly =
+      'set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off'
 
     await queryRunner.query(`
       create function aftercommit_kernel.number_outbox(at_most integer, notify_channel text default null)
