@@ -15,12 +15,16 @@ export function fakeClock(offset: string, { monotonic }: { monotonic: boolean })
   }
 }
 
-/** Where it lies differs between systems, but it says so itself. */
-function library(): string {
+/**
+ * Where it lies differs between systems, but it says so itself. Asked again a few times: its semaphore is named by its
+ * process id, and one that was killed may have left its own.
+ */
+function library(attemptsLeft = 5): string {
   try {
     const script = 'process.stdout.write(process.env.LD_PRELOAD)'
     return execFileSync('faketime', ['-f', '+0', process.execPath, '-e', script], { encoding: 'utf8' })
   } catch (error) {
+    if (attemptsLeft > 0 && (error as NodeJS.ErrnoException).code !== 'ENOENT') return library(attemptsLeft - 1)
     throw new Error('faketime does not run here: install it ("apt-get install faketime")', { cause: error })
   }
 }
