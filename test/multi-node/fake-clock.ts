@@ -24,7 +24,8 @@ function library(attemptsLeft = 5): string {
     const script = 'process.stdout.write(process.env.LD_PRELOAD)'
     return execFileSync('faketime', ['-f', '+0', process.execPath, '-e', script], { encoding: 'utf8' })
   } catch (error) {
-    if (attemptsLeft > 0 && (error as NodeJS.ErrnoException).code !== 'ENOENT') return library(attemptsLeft - 1)
+    if (attemptsLeft > 0 && (error as NodeJS.ErrnoException).code !== 'ENOENT')
+      return library(attemptsLeft - 1)
     throw new Error('faketime does not run here: install it ("apt-get install faketime")', { cause: error })
   }
 }
