@@ -101,8 +101,7 @@ export class Entries {
     const freshUntil = Math.floor(Math.min(inMemory, clusterClock.toLocal(life.freshUntil)))
     const { kept, keepable } = protect(value, options.clone)
     return {
-      // What every hit looks at, in the order of this literal, fits into one line of the processor's cache.
-      kept,
+      // What an awaited hit looks at, in the order of this literal, is as long as one line of the processor's cache.
       stamp,
       freshUntil,
       refreshAt:
@@ -111,6 +110,7 @@ export class Entries {
           : never,
       usedAt: 0,
       answer: undefined,
+      kept,
       slots: this.#slots(key, names),
       // Later than it was: a check that began in between does not make its token a position.
       obtainedAt: Math.ceil(now),

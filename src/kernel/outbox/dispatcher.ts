@@ -62,7 +62,7 @@ export class Dispatcher {
       const isFull = result.numbered >= batchSize
       const isStopped = this.#stopped
       if (isFull && !isStopped) {
-        // While this one is fetched, applied and published, which takes as long: a backlog gains a third by that.
+        // While this one is fetched, applied and published, which takes as long: a backlog goes down half as fast again.
         numbering = this.journal.number(batchSize)
         // Should publishing fail, what it numbers is found by the next check of any node, as after a crash.
         numbering.catch(() => {})

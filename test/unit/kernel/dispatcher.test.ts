@@ -53,6 +53,19 @@ describe('the dispatcher', () => {
     expect(journal.calls).toEqual(['number', 'number', 'read 0', 'number', 'read 2000', 'read 4000'])
   })
 
+  test('numbers what was committed while its answer came in by one call more, not by one each', async () => {
+    const { journal, dispatcher } = await startDispatcher()
+    journal.calls.length = 0
+    const first = dispatcher.dispatch()
+    const second = dispatcher.dispatch()
+    await first
+    // Of the same turn of the event loop, as COMMITs are whose answers came in with that of the numbering.
+    for (let tick = 0; tick < 50; tick++) await Promise.resolve()
+    const third = dispatcher.dispatch()
+    await Promise.all([second, third])
+    expect(journal.calls.filter((call) => call === 'number')).toHaveLength(2)
+  })
+
   test('that cannot fetch a batch says so, and what it was numbering meanwhile is skipped by nobody', async () => {
     const { journal, node, hints, dispatcher } = await startDispatcher({ fetches: true })
     for (let index = 0; index < 4_500; index++) journal.commit(event, {})
