@@ -55,12 +55,20 @@ export class Kernel1700000000000 implements MigrationInterface {
       create table aftercommit_kernel.journal_head (
         only_row     boolean primary key default true check (only_row),
         position     bigint not null default 0,
-        numbering_id uuid,
-        branch       uuid not null default gen_random_uuid()
+        numbering_id uuid
       ) with (fillfactor = 10)`)
     await queryRunner.query(`insert into aftercommit_kernel.journal_head default values`)
 
-    // Fails on a standby (pg_current_wal_lsn), which must never answer a check. The object ids differ in every copy
+    // Unlogged, as Postgres empties such a table when it recovers from a crash, even of one backend: just when it may
+    // have lost positions that were given and not flushed (docs/adr/0014-positions-are-not-flushed.md).
+    await queryRunner.query(`
+      create unlogged table aftercommit_kernel.journal_branch (
+        only_row boolean primary key default true check (only_row),
+        branch   uuid not null default gen_random_uuid()
+      )`)
+    await queryRunner.query(`insert into aftercommit_kernel.journal_branch default values`)
+
+    // Null while there is no branch. Fails on a standby (pg_current_wal_lsn), which must never answer a check. The object ids differ in every copy
     // of the database, by template or by dump: a staging copy on the same server must not share keys and tokens. Only
     // the server's start tells a disk that was set back from the one that it was, if every node has been restarted,
     // too: no node is left that remembers (docs/adr/0009-a-restart-of-postgres-is-an-epoch.md).
@@ -74,7 +82,7 @@ export class Kernel1700000000000 implements MigrationInterface {
             (select oid from pg_database where datname = current_database()),
             'aftercommit_kernel.journal_head'::regclass::oid,
             branch), 'UTF8')), 'hex'), 16)
-        from aftercommit_kernel.journal_head
+        from aftercommit_kernel.journal_branch
       $$`)
 
     // Both functions look rows up by index, whatever the planner would rather do. It plans them once for a connection, by
@@ -100,8 +108,12 @@ export class Kernel1700000000000 implements MigrationInterface {
         if pg_current_xact_id_if_assigned() is not null then
           raise exception 'aftercommit: numbering needs a transaction of its own';
         end if;
-        -- With off, a crash could take back a position that was already published and give it to another event.
-        if current_setting('synchronous_commit') in ('off', 'local') then
+        -- What it numbers is durable; the positions need not be, where a crash that takes them back ends their epoch, too.
+        -- Aurora keeps unlogged tables through a crash: there, they could be given again to other events.
+        if (select relpersistence = 'u' and to_regproc('aurora_version') is null
+            from pg_class where oid = 'aftercommit_kernel.journal_branch'::regclass) then
+          perform set_config('synchronous_commit', 'off', true);
+        elsif current_setting('synchronous_commit') in ('off', 'local') then
           perform set_config('synchronous_commit', 'on', true);
         end if;
         perform pg_advisory_xact_lock(hashtextextended('aftercommit_kernel.number_outbox', 0));
@@ -109,6 +121,10 @@ export class Kernel1700000000000 implements MigrationInterface {
         -- A new statement, hence a new snapshot: it sees what the previous holder of the lock numbered.
         select h.position, h.numbering_id, aftercommit_kernel.current_epoch() into strict base, head_id, epoch
         from aftercommit_kernel.journal_head h;
+        if epoch is null then
+          insert into aftercommit_kernel.journal_branch default values;
+          epoch := aftercommit_kernel.current_epoch();
+        end if;
         with unnumbered as (
           select m.id, row_number() over (order by m.id) as n
           from (select o.id from aftercommit_kernel.outbox_message o
@@ -162,16 +178,17 @@ export class Kernel1700000000000 implements MigrationInterface {
           from aftercommit_kernel.journal_head h;
       end $$`)
 
-    // Two histories share a timeline only if a dump was restored into the same server. Whoever notices
-    // first starts a new branch; the others find the epoch changed and do nothing.
+    // Two histories share a timeline if a dump was restored into the same server, or a crash has taken back the end of
+    // one. Whoever notices first starts a new branch; the others find the epoch changed and do nothing.
     await queryRunner.query(`
       create function aftercommit_kernel.begin_epoch(seen text) returns text language plpgsql volatile as $$
       begin
-        -- Or a crash could take the new epoch back, and open the old one's keys again.
+        -- Or a crash could take the new epoch back, and open the old one's keys again, where the table is logged.
         perform set_config('synchronous_commit', 'on', true);
         perform pg_advisory_xact_lock(hashtextextended('aftercommit_kernel.number_outbox', 0));
+        insert into aftercommit_kernel.journal_branch default values on conflict do nothing;
         if aftercommit_kernel.current_epoch() = seen then
-          update aftercommit_kernel.journal_head set branch = gen_random_uuid();
+          update aftercommit_kernel.journal_branch set branch = gen_random_uuid();
         end if;
         return aftercommit_kernel.current_epoch();
       end $$`)

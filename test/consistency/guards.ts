@@ -391,6 +391,30 @@ export const guards: readonly Guard[] = [
     shownBy: { test: 'test/integration/kernel/numbering.test.ts', title: 'eight numbering at once' },
   },
   {
+    name: 'a crash of Postgres ends the epoch',
+    promise: 3,
+    file: 'migrations/1700000000000-kernel.ts',
+    snippet: "            branch), 'UTF8')",
+    without: "            null), 'UTF8')",
+    why: 'Positions that were not flushed are given again: a stamp of before would hide an invalidation of after.',
+    shownBy: {
+      test: 'test/integration/kernel/crash-of-postgres.test.ts',
+      title: 'a position that a crash gives to another event',
+    },
+  },
+  {
+    name: 'positions are flushed where a crash does not end the epoch',
+    promise: 3,
+    file: 'migrations/1700000000000-kernel.ts',
+    snippet: "relpersistence = 'u' and ",
+    without: '',
+    why: 'As above, on a server that keeps what is not logged.',
+    shownBy: {
+      test: 'test/integration/kernel/crash-of-postgres.test.ts',
+      title: 'where a crash would not end their epoch',
+    },
+  },
+  {
     name: 'no event of a save that found another version',
     promise: 1,
     file: 'src/kernel/persistence/aggregate-statements.ts',

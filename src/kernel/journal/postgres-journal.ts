@@ -2,7 +2,8 @@ import pg from 'pg'
 import type { Journal, JournalMessage, JournalPage, NumberingResult, Place } from './journal.js'
 
 interface PageRow {
-  epoch: string
+  /** Null after a crash of Postgres, until somebody has begun another. */
+  epoch: string | null
   head: string
   head_id: string | null
   after_id: string | null
@@ -30,6 +31,9 @@ export interface PostgresJournalOptions {
   readonly timeoutMs: number
   readonly applicationName: string
 }
+
+/** Is never the present one, so that none is ended that has begun meanwhile. */
+const noEpoch = ''
 
 /**
  * Has connections of its own: were checks to queue behind loads, a burst of misses could starve the very
@@ -79,6 +83,10 @@ export class PostgresJournal implements Journal {
       ],
     })
     const row = onlyRow(rows)
+    if (row.epoch === null) {
+      await this.beginEpoch(noEpoch)
+      return this.read(after, atMost, places)
+    }
     return {
       epoch: row.epoch,
       head: Number(row.head),

@@ -218,17 +218,6 @@ describe('durability', () => {
     await client.query('rollback')
     expect(await query(database, 'select from aftercommit_kernel.outbox_message')).toEqual([])
   })
-
-  test.each(['off', 'local'])('numbering is durable even where the session says %s', async (level) => {
-    const [client] = clients as [pg.Client]
-    await client.query(insert, ['a'])
-    await client.query('begin')
-    await client.query(`set local synchronous_commit = ${level}`)
-    await client.query('select aftercommit_kernel.number_outbox(10)')
-    const { rows } = await client.query('show synchronous_commit')
-    expect(rows).toEqual([{ synchronous_commit: 'on' }])
-    await client.query('commit')
-  })
 })
 
 describe('the epoch', () => {
