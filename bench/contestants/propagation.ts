@@ -84,22 +84,21 @@ async function publishing(
       publish(own, hint, ids)
     },
   })
-  const { write, dispatcher } = await ourNode(settings, { hints: watched })
+  const { write } = await ourNode(settings, { hints: watched })
   return pacing(settings, async (id, sent) => {
     written.set(id, sent)
-    await write(id)
-    await dispatched(dispatcher)
+    await (await write(id)).dispatched
     written.delete(id)
   })
 }
 
 /** Real writes; the clock starts as COMMIT has been answered. */
 export async function openOurWriter(settings: EntrantSettings): Promise<Member> {
-  const { write, dispatcher } = await ourNode(settings)
+  const { write } = await ourNode(settings)
   return pacing(settings, async (id, sent) => {
-    await write(id)
+    const { dispatched } = await write(id)
     sent(id)
-    await dispatched(dispatcher)
+    await dispatched
   })
 }
 
@@ -257,20 +256,20 @@ class RedisMessages implements MessageProvider {
   }
 }
 
-/** A dispatch that fails, on a machine that stalls for seconds, is made up for by the next check, as in production. */
-async function dispatched(dispatcher: { dispatch(): Promise<unknown> }): Promise<void> {
-  await dispatcher.dispatch().catch(() => {})
-}
-
 async function ourNode(settings: EntrantSettings, wrappers: Wrappers = {}) {
   const { startBenchNode } = await import('../service/bench-node.js')
   const { ItemsChanged } = await import('../service/bench-module.js')
   const { parts } = await startBenchNode(settings, { wrappers })
   const { outbox, unitOfWork, dispatcher, applied } = parts
-  /** Committed when it resolves. */
-  const write = (id: string) =>
-    unitOfWork.run(() => outbox.write([new ItemsChanged({ keys: [id], tags: [] })]))
-  return { write, dispatcher, applied }
+  /** Committed when it resolves, and on its way as from a command. */
+  const write = async (id: string) => {
+    const { dispatched } = await unitOfWork.run(() =>
+      outbox.write([new ItemsChanged({ keys: [id], tags: [] })]),
+    )
+    // One that fails, on a machine that stalls for seconds, is made up for by the next check, as in production.
+    return { dispatched: (dispatched ?? dispatcher.dispatch()).catch(() => {}) }
+  }
+  return { write, applied }
 }
 
 function idsIn(payload: unknown): readonly string[] {

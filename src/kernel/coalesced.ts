@@ -13,6 +13,10 @@ export class Coalesced<Result> {
     private readonly pause: () => Promise<void> = async () => {},
   ) {}
 
+  get isIdle(): boolean {
+    return this.#running === undefined && this.#waiting === undefined
+  }
+
   run(): Promise<Result> {
     if (this.#waiting) return this.#waiting
     if (!this.#running) return this.#start()

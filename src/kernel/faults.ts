@@ -51,6 +51,10 @@ export class Faults {
     this.#faults = new Map(faults.map((fault) => [fault.point, fault]))
   }
 
+  isSet(point: FaultPoint): boolean {
+    return this.#faults.has(point)
+  }
+
   /** Undefined where no fault is set, so that the usual path does not wait for a promise. */
   at(point: FaultPoint): Promise<void> | undefined {
     const fault = this.active ? this.#faults.get(point) : undefined

@@ -110,6 +110,11 @@ export class PostgresModel {
   journalOf(caller: Caller): Journal {
     return {
       number: (atMost) => this.#number(caller, atMost),
+      numberOn: async (connection, atMost) => {
+        // Behind a COMMIT that fails, too: its connection is there, unless it was lost.
+        await connection.query('what was sent before').catch(() => {})
+        return this.#number(caller, atMost)
+      },
       read: (after, atMost, places = []) =>
         this.#statement(
           caller,
@@ -130,12 +135,12 @@ export class PostgresModel {
   /** Lends connections as the kernel's `Connections` do, as far as the unit of work uses them. */
   connectionsOf(caller: Caller): Connections {
     return {
-      borrow: async (work: (runner: unknown, client: unknown) => Promise<unknown>) => {
+      borrow: async (work: (runner: unknown, client: unknown, keepUntil: () => void) => Promise<unknown>) => {
         const { runner, client } = new TransactionModel(
           () => ++this.#ids,
           (writes, events) => this.#commit(caller, writes, events),
         )
-        return work(runner, client)
+        return work(runner, client, () => {})
       },
     } as unknown as Connections
   }
@@ -353,9 +358,11 @@ class TransactionModel {
   ) {}
 
   get client(): unknown {
+    let committing: Promise<void> | undefined
     return {
       query: async (command: string) => {
-        if (command === 'COMMIT') await this.commit(this.#writes, this.#events)
+        if (command === 'COMMIT') committing = this.commit(this.#writes, this.#events)
+        await committing
         return { command }
       },
     }

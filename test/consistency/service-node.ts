@@ -88,7 +88,7 @@ export class ServiceNode {
       clusterClock,
     )
     this.#subscriber = new Subscriber(hints, this.applied, this.check, silentLogger)
-    this.unitOfWork = new UnitOfWork(connections)
+    this.unitOfWork = new UnitOfWork(connections, (connection) => dispatcher.dispatchBehindCommit(connection))
     const outbox = new Outbox(this.unitOfWork, dispatcher)
     this.cache = new HybridCache<string | null>(
       {

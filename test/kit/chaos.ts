@@ -170,6 +170,8 @@ function pass(calls: TroubledCalls, deliver: (heldBack: boolean) => void): void 
  * ```
  */
 export class ChaosJournal implements Journal {
+  /** As `number`; absent where the journal has none. */
+  readonly numberOn?: NonNullable<Journal['numberOn']>
   readonly #calls: TroubledCalls
 
   constructor(
@@ -177,6 +179,8 @@ export class ChaosJournal implements Journal {
     trouble: Trouble,
   ) {
     this.#calls = new TroubledCalls(trouble)
+    const numberOn = journal.numberOn?.bind(journal)
+    if (numberOn) this.numberOn = (connection, atMost) => this.#call(() => numberOn(connection, atMost))
   }
 
   /** How many calls are being delayed. */

@@ -166,7 +166,8 @@ describe('Postgres out of reach', () => {
       async () => (await request(node, 'GET', '/health/ready')).status === 200,
     )
     const renamed = await renameUser(node, id, 'afterwards')
-    expect((await getUser(node, id)).body).toEqual(renamed.body)
+    const asAfterTheWrite = { 'consistency-token': renamed.headers.get('consistency-token') ?? '' }
+    expect((await getUser(node, id, asAfterTheWrite)).body).toEqual(renamed.body)
     await node.stop()
     await proxy.close()
   }, 60_000)

@@ -52,10 +52,10 @@ export class CommandBus implements Bus<'command'> {
     const checked = validated(command)
     const handler = this.#handlerOf(checked)
     const nested = currentScope() !== undefined
-    const { result, hasEvents } = await this.#commit(() => handler.execute(checked), nested, consistency)
+    const committed = await this.#commit(() => handler.execute(checked), nested, consistency)
     // Outside the attempts: whatever happens after COMMIT must not run the command once more.
-    if (!nested) await this.#afterCommit(hasEvents, consistency)
-    return result
+    if (!nested) await this.#afterCommit(committed, consistency)
+    return committed.result
   }
 
   async #commit<Result>(
@@ -75,10 +75,10 @@ export class CommandBus implements Bus<'command'> {
     }
   }
 
-  async #afterCommit(hasEvents: boolean, consistency: Consistency | undefined): Promise<void> {
-    if (!hasEvents) return consistency?.wrote()
+  async #afterCommit(committed: Committed<unknown>, consistency: Consistency | undefined): Promise<void> {
+    if (!committed.hasEvents) return consistency?.wrote()
     await this.faults.at('after-commit')
-    const dispatched = this.dispatcher.dispatch().then(
+    const dispatched = (committed.dispatched ?? this.dispatcher.dispatch()).then(
       (token) => consistency?.wrote(token),
       (error: unknown) => {
         // Committed all the same: the next check of any node gives it a position.

@@ -1,3 +1,5 @@
+import type { PooledClient } from '../persistence/connections.js'
+
 /** An event with its place in the one order that all nodes agree on. */
 export interface JournalMessage {
   /** 1 and up, without gaps, in the order of commit. */
@@ -47,6 +49,11 @@ export interface JournalPage extends JournalHead {
 export interface Journal {
   /** Numbers committed rows, at most `atMost`, in a short transaction of its own. */
   number(atMost: number): Promise<NumberingResult>
+  /**
+   * As `number`, sent at once behind whatever has been sent on a borrowed connection. Absent where a journal has nothing to
+   * do with that connection's database.
+   */
+  numberOn?(connection: Pick<PooledClient, 'query'>, atMost: number): Promise<NumberingResult>
   /**
    * Head, messages after a position, whether any are unnumbered, and whether places still hold: one statement, one
    * snapshot, no lock.

@@ -1,4 +1,5 @@
 import pg from 'pg'
+import type { PooledClient } from '../persistence/connections.js'
 import type { Journal, JournalMessage, JournalPage, NumberingResult, Place } from './journal.js'
 
 interface PageRow {
@@ -55,13 +56,17 @@ export class PostgresJournal implements Journal {
     old.end().catch(() => {})
   }
 
-  async number(atMost: number): Promise<NumberingResult> {
-    const { rows } = await this.#pool.query<NumberingRow>({
+  number(atMost: number): Promise<NumberingResult> {
+    return this.numberOn(this.#pool, atMost)
+  }
+
+  async numberOn(connection: Pick<PooledClient, 'query'>, atMost: number): Promise<NumberingResult> {
+    const { rows } = await connection.query({
       name: 'aftercommit-number',
       text: 'select epoch, head, head_id, numbered, messages from aftercommit_kernel.number_outbox($1, $2)',
       values: [atMost, this.#notifyChannel],
     })
-    const row = onlyRow(rows)
+    const row = onlyRow(rows as readonly NumberingRow[])
     return {
       epoch: row.epoch,
       head: Number(row.head),

@@ -4,7 +4,7 @@ import type { EventHandler, EventHandlerDeclaration } from '../cqrs/handlers.js'
 import type { DomainEventClass } from '../domain/domain-event.js'
 import type { Logger } from '../observability/logger.js'
 import { inScope } from '../persistence/transaction-scope.js'
-import type { CommittedEach, UnitOfWork } from '../persistence/unit-of-work.js'
+import type { Committed, CommittedEach, UnitOfWork } from '../persistence/unit-of-work.js'
 import type { Dispatcher } from './dispatcher.js'
 import type { Delivery, EventDeliveries, NextDeliveries } from './event-deliveries.js'
 
@@ -208,7 +208,7 @@ export class EventHandlerRunner {
       return begun.length
     }
     for (const [delivery, error] of committed.failures) await this.#fail(delivery, error)
-    if (committed.hasEvents) await this.#dispatch()
+    await this.#dispatch(committed)
     return begun.length
   }
 
@@ -227,28 +227,26 @@ export class EventHandlerRunner {
       )
       return this.deliveries.fail(delivery, 'its handler was begun and never ended', undefined)
     }
-    let hasEvents: boolean
+    let committed: Committed<void>
     try {
-      const committed = await this.unitOfWork.run(async () => {
+      committed = await this.unitOfWork.run(async () => {
         await this.#handle(delivery)
         const completed = await inScope(({ manager }) => this.deliveries.complete(manager, [delivery]))
         if (!completed) throw new ClaimLostError()
       })
-      hasEvents = committed.hasEvents
     } catch (error) {
       if (error instanceof ClaimLostError) return
       return this.#fail(delivery, error)
     }
-    if (hasEvents) await this.#dispatch()
+    await this.#dispatch(committed)
   }
 
   /** After a COMMIT: where this fails, the next check of any node gives the events their positions. */
-  async #dispatch(): Promise<void> {
-    await this.dispatcher
-      .dispatch()
-      .catch((error: unknown) =>
-        this.logger.warn({ err: error }, 'the dispatch after an event handler failed'),
-      )
+  async #dispatch({ hasEvents, dispatched }: Omit<Committed<unknown>, 'result'>): Promise<void> {
+    if (!hasEvents) return
+    await (dispatched ?? this.dispatcher.dispatch()).catch((error: unknown) =>
+      this.logger.warn({ err: error }, 'the dispatch after an event handler failed'),
+    )
   }
 
   async #fail(delivery: Delivery, error: unknown): Promise<void> {

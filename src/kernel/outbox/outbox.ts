@@ -14,7 +14,7 @@ export class Outbox implements InvalidationWriter {
   async write(events: readonly DomainEvent[]): Promise<void> {
     const write = () => inScope(({ writeEvents }) => writeEvents(events))
     if (currentScope()) return write()
-    await this.unitOfWork.run(write)
-    await this.dispatcher.dispatch()
+    const { dispatched } = await this.unitOfWork.run(write)
+    await (dispatched ?? this.dispatcher.dispatch())
   }
 }

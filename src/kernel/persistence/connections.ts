@@ -4,7 +4,15 @@ import { isConnectionFailure, isStalePlan } from './persistence-errors.js'
 /** What is used of a pooled `pg` client. It sends what it is given at once, in this order, with no need to wait for answers. */
 export interface PooledClient {
   end(): Promise<void>
-  query(sql: string): Promise<{ readonly command: string; readonly rows: readonly unknown[] }>
+  query(
+    statement: string | PreparedStatement,
+  ): Promise<{ readonly command: string; readonly rows: readonly unknown[] }>
+}
+
+export interface PreparedStatement {
+  readonly name: string
+  readonly text: string
+  readonly values: unknown[]
 }
 
 /** A connection led to a server that only follows: what is read there may be older than any bound. */
@@ -31,20 +39,31 @@ export class Connections {
     this.#generation++
   }
 
-  /** @throws what `work` throws, or the failure to connect */
+  /**
+   * @param work may have the connection kept beyond its own end, until what it has sent last is answered
+   * @throws what `work` throws, or the failure to connect
+   */
   async borrow<Result>(
-    work: (runner: QueryRunner, client: PooledClient) => Promise<Result>,
+    work: (
+      runner: QueryRunner,
+      client: PooledClient,
+      keepUntil: (answered: Promise<unknown>) => void,
+    ) => Promise<Result>,
   ): Promise<Result> {
     const { runner, client } = await this.#connect()
+    let last: Promise<unknown> | undefined
     try {
-      return await work(runner, client)
+      return await work(runner, client, (answered) => {
+        last = answered
+      })
     } catch (error) {
       // All of them have prepared the same statements, and would fail one after the other.
       if (isStalePlan(error)) this.replaceAll()
       if (runner.isTransactionActive || isConnectionFailure(error)) discard(client)
       throw error
     } finally {
-      await runner.release()
+      if (last) void last.catch(() => discard(client)).then(() => runner.release())
+      else await runner.release()
     }
   }
 

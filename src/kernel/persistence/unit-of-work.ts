@@ -1,6 +1,7 @@
 import type { EntityManager, QueryRunner } from 'typeorm'
 import type { AggregateRoot } from '../domain/aggregate-root.js'
 import type { DomainEvent } from '../domain/domain-event.js'
+import type { ConsistencyToken } from '../journal/consistency-token.js'
 import { insertOutboxMessages } from '../outbox/outbox-message.js'
 import { AggregateStore } from './aggregate-store.js'
 import type { Connections, PooledClient } from './connections.js'
@@ -12,7 +13,12 @@ export interface Committed<Result> {
   readonly result: Result
   /** Whether the transaction put events into the outbox that somebody has to dispatch now. */
   readonly hasEvents: boolean
+  /** Their position, if that was asked for along with COMMIT. */
+  readonly dispatched?: Promise<ConsistencyToken> | undefined
 }
+
+/** Sends what is to follow a COMMIT that has put events into the outbox, or nothing. */
+export type BehindCommit = (connection: Pick<PooledClient, 'query'>) => Promise<ConsistencyToken> | undefined
 
 export interface CommittedEach<Item> {
   /** Those that were rolled back, each alone, and why. */
@@ -25,7 +31,10 @@ export interface CommittedEach<Item> {
  * Modules get no repository and no entity manager beside it.
  */
 export class UnitOfWork {
-  constructor(private readonly connections: Connections) {}
+  constructor(
+    private readonly connections: Connections,
+    private readonly behindCommit: BehindCommit = () => undefined,
+  ) {}
 
   /**
    * Runs `work` in a transaction, which commits when it resolves and rolls back when it rejects. Inside
@@ -38,7 +47,7 @@ export class UnitOfWork {
    */
   async run<Result>(work: () => Promise<Result>, lockReads = false): Promise<Committed<Result>> {
     if (currentScope()) return { result: await this.savepoint(work), hasEvents: false }
-    return this.connections.borrow(async (runner, client) => {
+    return this.connections.borrow(async (runner, client, keepUntil) => {
       let eventCount = 0
       const begun = begin(runner, client)
       const aggregates = new TrackedAggregates()
@@ -61,9 +70,17 @@ export class UnitOfWork {
         if (await scope.close()) throw abandonedWork()
         await begun
         aggregates.refuseUnwrittenEvents()
-        await commit(runner, client)
+        const committing = commit(runner, client)
+        const hasEvents = eventCount > 0
+        const send: PooledClient['query'] = (statement) => {
+          const answered = client.query(statement)
+          keepUntil(answered)
+          return answered
+        }
+        const dispatched = hasEvents ? this.behindCommit({ query: send }) : undefined
+        await committing
         aggregates.committed()
-        return { result, hasEvents: eventCount > 0 }
+        return { result, hasEvents, dispatched }
       } catch (error) {
         // Before the ROLLBACK, or what is still running would come after it and be committed by itself.
         await scope.close()

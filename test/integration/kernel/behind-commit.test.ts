@@ -1,0 +1,134 @@
+import { afterEach, beforeEach, expect, test } from '@jest/globals'
+import { modules } from '../../../src/container.js'
+import type { Node } from '../../../src/node.js'
+import { createFreshDatabase, type FreshDatabase, query, withClient } from '../../support/fresh-database.js'
+import { rareChecks, startTestNode } from '../../support/test-node.js'
+import { until } from '../../support/until.js'
+import { getUser, registerUser, renameUser } from '../../support/users.js'
+
+const poolSize = 3
+const heldLock = 4711
+
+let database: FreshDatabase
+let node: Node
+/** How often the node has numbered by a connection of the journal's own. */
+let ownNumberings: number
+
+beforeEach(async () => {
+  database = await createFreshDatabase()
+  // At COMMIT: the name `refused` is an error, and `slow` waits for a lock that a test may hold.
+  await query(
+    database,
+    `create function at_commit() returns trigger language plpgsql as $$
+     begin
+       if new.name = 'refused' then raise exception 'refused at COMMIT'; end if;
+       if new.name = 'slow' then perform pg_advisory_xact_lock(${heldLock}); end if;
+       return null;
+     end $$`,
+  )
+  await query(
+    database,
+    `create constraint trigger at_commit after update on user_account deferrable initially deferred
+     for each row execute function at_commit()`,
+  )
+  ownNumberings = 0
+  node = await startTestNode(database, {
+    env: { ...rareChecks, DATABASE_POOL_SIZE: String(poolSize), LOAD_CONCURRENCY: '1' },
+    // Without the event handlers, which write for themselves.
+    offered: modules.map((module) => ({
+      ...module,
+      handlers: module.handlers.filter(({ name }) => name !== 'WriteWelcomeMessage'),
+    })),
+    wrappers: {
+      journal: (journal) => ({
+        number: (atMost) => {
+          ownNumberings++
+          return journal.number(atMost)
+        },
+        ...(journal.numberOn && { numberOn: journal.numberOn.bind(journal) }),
+        read: journal.read.bind(journal),
+        beginEpoch: journal.beginEpoch.bind(journal),
+      }),
+    },
+  })
+})
+afterEach(async () => {
+  await node.stop()
+  await database.drop()
+})
+
+const applied = (position: number) =>
+  until(`position ${position} is applied`, () => node.parts.applied.position === position)
+
+test('a command’s events have their position from the connection that commits them, without another way there', async () => {
+  const { id } = await registerUser(node)
+  await applied(1)
+  for (let turn = 0; turn < 3 * poolSize; turn++) {
+    await renameUser(node, id, `Ada ${turn}`)
+    await applied(turn + 2)
+  }
+  expect(ownNumberings).toBe(0)
+})
+
+test('many at once have theirs, and the pool has all its connections back', async () => {
+  const users = await Promise.all(Array.from({ length: 10 }, () => registerUser(node)))
+  await Promise.all(users.map(({ id }) => renameUser(node, id, 'Grace')))
+  await until('all are numbered', async () => {
+    const left = await query(database, 'select from aftercommit_kernel.outbox_message where position is null')
+    return left.length === 0
+  })
+  for (const { id } of users) expect((await getUser(node, id))?.name).toBe('Grace')
+  const pool = (
+    node.parts.dataSource.driver as unknown as { master: { idleCount: number; totalCount: number } }
+  ).master
+  await until('no connection is out', () => pool.idleCount === pool.totalCount)
+})
+
+test('behind a COMMIT that Postgres refuses, what others have committed is numbered all the same', async () => {
+  const { id } = await registerUser(node)
+  await query(
+    database,
+    `insert into aftercommit_kernel.outbox_message (type, payload)
+     values ('users.user-renamed', jsonb_build_object('userId', $1::text, 'name', 'by hand'))`,
+    [id],
+  )
+  await expect(renameUser(node, id, 'refused')).rejects.toThrow('refused at COMMIT')
+  await applied(2)
+  expect((await getUser(node, id))?.name).toBe('Ada')
+  await renameUser(node, id, 'Grace')
+  await applied(3)
+})
+
+test('a COMMIT that takes long holds up nobody else’s position', async () => {
+  const slow = await registerUser(node)
+  const quick = await registerUser(node)
+  await withClient(database.url, async (holder) => {
+    await holder.query(`select pg_advisory_lock(${heldLock})`)
+    const waiting = renameUser(node, slow.id, 'slow')
+    await until('COMMIT waits', async () => {
+      const rows = await query(
+        database,
+        `select from pg_locks where locktype = 'advisory' and objid = ${heldLock} and not granted`,
+      )
+      return rows.length === 1
+    })
+    await renameUser(node, quick.id, 'Grace')
+    await applied(3)
+    await holder.query(`select pg_advisory_unlock(${heldLock})`)
+    await waiting
+    await applied(4)
+  })
+})
+
+test('a numbering that waits for another node’s holds up no command', async () => {
+  const { id } = await registerUser(node)
+  const lock = `hashtextextended('aftercommit_kernel.number_outbox', 0)`
+  await withClient(database.url, async (other) => {
+    await other.query(`select pg_advisory_lock(${lock})`)
+    for (const name of ['Grace', 'Hopper', 'Lovelace']) await renameUser(node, id, name)
+    const [row] = await query<{ name: string }>(database, 'select name from user_account where id = $1', [id])
+    expect(row?.name).toBe('Lovelace')
+    await other.query(`select pg_advisory_unlock(${lock})`)
+  })
+  await applied(4)
+})
