@@ -143,10 +143,7 @@ export function createParts(
     applied,
     lease,
     renewLease: async () => {
-      const tooLate = new AbortController()
-      const checked = check.run().catch(() => undefined)
-      await Promise.race([checked, clock.sleep(renewLeaseMs, tooLate.signal)])
-      tooLate.abort()
+      await clock.within(renewLeaseMs, check.run())
       // Were every read to find out for itself that Postgres is gone, they would queue for minutes to do so.
       if (!lease.holds() && isConnectionFailure(check.lastFailure)) throw check.lastFailure
     },

@@ -15,6 +15,8 @@ export interface Clock {
   nextTurn(): Promise<void>
   /** Resolves after `ms` milliseconds, or at once when the signal aborts; never rejects. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>
+  /** Resolves once `work` has ended, however it ends, or after `ms` milliseconds: whether it has. */
+  within(ms: number, work: Promise<unknown>): Promise<boolean>
 }
 
 const callsATurn = 100
@@ -63,6 +65,17 @@ class SystemClock implements Clock {
       }
       const timer = setTimeout(end, ms)
       signal.addEventListener('abort', end)
+    })
+  }
+
+  within(ms: number, work: Promise<unknown>): Promise<boolean> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, ms, false)
+      const end = (): void => {
+        clearTimeout(timer)
+        resolve(true)
+      }
+      work.then(end, end)
     })
   }
 }

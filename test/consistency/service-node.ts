@@ -103,10 +103,7 @@ export class ServiceNode {
         applied: this.applied,
         lease,
         renewLease: async () => {
-          const tooLate = new AbortController()
-          const checked = this.check.run().catch(() => undefined)
-          await Promise.race([checked, clock.sleep(renewLeaseMs, tooLate.signal)])
-          tooLate.abort()
+          await clock.within(renewLeaseMs, this.check.run())
           if (!lease.holds() && isConnectionFailure(this.check.lastFailure)) throw this.check.lastFailure
         },
         shared,

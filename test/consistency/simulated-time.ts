@@ -1,4 +1,5 @@
 import type { Clock } from '../../src/kernel/clock.js'
+import { within } from '../support/within.js'
 import type { Scheduler } from './scheduler.js'
 
 /** The one time that everybody's clock is made of. It stands still unless a step moves it. */
@@ -65,6 +66,10 @@ export class MachineClock implements Clock {
       this.scheduler.add(timer)
       signal?.addEventListener('abort', giveUp)
     })
+  }
+
+  within(ms: number, work: Promise<unknown>): Promise<boolean> {
+    return within(this, ms, work)
   }
 
   /** Milliseconds until a parked step's time has come; undefined if it is no timer. */

@@ -1,4 +1,5 @@
 import type { Clock } from '../../src/kernel/clock.js'
+import { within } from './within.js'
 
 /** Time that stands still until a test moves it. */
 export class ManualClock implements Clock {
@@ -28,6 +29,10 @@ export class ManualClock implements Clock {
       this.#sleepers.push({ until: this.#now + ms, wake })
       signal?.addEventListener('abort', () => wake())
     })
+  }
+
+  within(ms: number, work: Promise<unknown>): Promise<boolean> {
+    return within(this, ms, work)
   }
 
   advance(ms: number): void {

@@ -20,9 +20,6 @@ const firstPauseMs = 5
 /** Attempts that trust that nobody will interfere; those after them lock what they load. */
 const optimisticAttempts = 2
 
-/** Given, as an abort without one makes an exception with a stack: 2 % of a command's time in this process. */
-const noReason = 'answered'
-
 /** Validation, then a transaction, then the handler; after COMMIT the dispatcher. */
 export class CommandBus implements Bus<'command'> {
   constructor(
@@ -86,13 +83,7 @@ export class CommandBus implements Bus<'command'> {
         this.logger.warn({ err: error }, 'the dispatch after a commit failed')
       },
     )
-    const tooLate = new AbortController()
-    const answered = await Promise.race([
-      dispatched.then(() => true),
-      this.clock.sleep(waitForPositionMs, tooLate.signal).then(() => false),
-    ])
-    tooLate.abort(noReason)
-    if (!answered) consistency?.wrote()
+    if (!(await this.clock.within(waitForPositionMs, dispatched))) consistency?.wrote()
   }
 
   #handlerOf<Command extends object & Returning<unknown, 'command'>>(

@@ -16,7 +16,7 @@ import {
   violatedConstraint,
 } from './persistence-errors.js'
 import { columnsOf } from './tracked-aggregates.js'
-import { inScope, readInScope, type TransactionResources } from './transaction-scope.js'
+import { inScope, readInScope } from './transaction-scope.js'
 
 const forUpdate = { lock: { mode: 'pessimistic_write' } } as const
 
@@ -59,12 +59,13 @@ export class AggregateStore<Aggregate extends AggregateRoot> {
 
   /** Inserts a new aggregate and writes its events. */
   add(aggregate: Aggregate): Promise<void> {
-    return inScope(async (resources) => {
-      const { manager, aggregates } = resources
+    return inScope(async ({ manager, aggregates, writeEvents }) => {
       const metadata = this.#metadata(manager)
-      refuseSilence(aggregate, aggregate.uncommittedEvents, 'added')
+      const events = aggregate.uncommittedEvents.slice()
+      refuseSilence(aggregate, events, 'added')
       aggregates.add(metadata, aggregate)
       aggregate.version = 1
+      const sent = Object.entries(columnsOf(metadata, aggregate)).filter(([, value]) => value !== undefined)
       try {
         await manager.insert(this.type, aggregate as unknown as QueryDeepPartialEntity<Aggregate>)
       } catch (error) {
@@ -73,7 +74,10 @@ export class AggregateStore<Aggregate extends AggregateRoot> {
           throw new ConcurrencyError(this.type.name)
         throw error
       }
-      await this.#writeEvents(resources, aggregate, 0)
+      await writeEvents(events)
+      // What was left to the database, such as a default, has come back with its answer.
+      const stored = { ...columnsOf(metadata, aggregate), ...Object.fromEntries(sent) }
+      aggregates.written(aggregate, stored, events.length)
     })
   }
 
@@ -84,23 +88,25 @@ export class AggregateStore<Aggregate extends AggregateRoot> {
    * @throws UnitOfWorkError if it has changed and raised no event: no cache would ever hear of it
    */
   save(aggregate: Aggregate): Promise<void> {
-    return inScope(async (resources) => {
-      const { manager, aggregates, eventsWritten } = resources
+    return inScope(async ({ manager, aggregates, writeEvents, eventsWritten }) => {
       const { metadata, stored, written } = aggregates.get(aggregate)
       const events = aggregate.uncommittedEvents.slice(written)
-      const changes = differences(columnsOf(metadata, aggregate), stored)
+      const now = columnsOf(metadata, aggregate)
+      const changes = differences(now, stored)
       if (changes === undefined && events.length === 0) return
       refuseSilence(aggregate, events, 'changed')
       const expected = aggregate.version
+      const saved = () => {
+        aggregate.version = expected + 1
+        aggregates.written(aggregate, { ...now, version: expected + 1 }, written + events.length)
+      }
       const prepared = AggregateStatements.of(metadata)
       if (prepared) {
         const next = { ...changes, version: expected + 1 }
         if (!(await prepared.update(manager, aggregate, next, expected, events)))
           throw new ConcurrencyError(this.type.name)
-        aggregate.version = expected + 1
         eventsWritten(events.length)
-        aggregates.written(aggregate)
-        return
+        return saved()
       }
       const { affected } = await manager
         .createQueryBuilder()
@@ -110,8 +116,8 @@ export class AggregateStore<Aggregate extends AggregateRoot> {
         .updateEntity(false)
         .execute()
       if (affected !== 1) throw new ConcurrencyError(this.type.name)
-      aggregate.version = expected + 1
-      await this.#writeEvents(resources, aggregate, written)
+      await writeEvents(events)
+      saved()
     })
   }
 
@@ -121,10 +127,11 @@ export class AggregateStore<Aggregate extends AggregateRoot> {
    * @throws ConcurrencyError if the row is no longer as it was loaded
    */
   remove(aggregate: Aggregate): Promise<void> {
-    return inScope(async (resources) => {
-      const { manager, aggregates } = resources
+    return inScope(async ({ manager, aggregates, writeEvents }) => {
       const { metadata, written } = aggregates.get(aggregate)
-      refuseSilence(aggregate, aggregate.uncommittedEvents.slice(written), 'removed')
+      const events = aggregate.uncommittedEvents.slice(written)
+      const stored = columnsOf(metadata, aggregate)
+      refuseSilence(aggregate, events, 'removed')
       const { affected } = await manager
         .createQueryBuilder()
         .delete()
@@ -132,18 +139,10 @@ export class AggregateStore<Aggregate extends AggregateRoot> {
         .where(this.#rowAt(metadata, aggregate, aggregate.version))
         .execute()
       if (affected !== 1) throw new ConcurrencyError(this.type.name)
-      await this.#writeEvents(resources, aggregate, written)
+      await writeEvents(events)
+      aggregates.written(aggregate, stored, written + events.length)
       aggregates.removed(aggregate)
     })
-  }
-
-  async #writeEvents(
-    { aggregates, writeEvents }: TransactionResources,
-    aggregate: Aggregate,
-    written: number,
-  ): Promise<void> {
-    await writeEvents(aggregate.uncommittedEvents.slice(written))
-    aggregates.written(aggregate)
   }
 
   #metadata(manager: EntityManager): EntityMetadata {

@@ -11,7 +11,7 @@ import { requireScope } from '../../../src/kernel/persistence/transaction-scope.
 import type { UnitOfWork } from '../../../src/kernel/persistence/unit-of-work.js'
 import { User } from '../../../src/modules/users/domain/user.js'
 import type { Node } from '../../../src/node.js'
-import { createFreshDatabase, type FreshDatabase, query } from '../../support/fresh-database.js'
+import { createFreshDatabase, type FreshDatabase, query, withClient } from '../../support/fresh-database.js'
 import { Gate } from '../../support/gate.js'
 import { startReplySwallower } from '../../support/reply-swallower.js'
 import { perform } from '../../support/scripted-module.js'
@@ -329,6 +329,46 @@ describe('a commit is refused', () => {
     })
     await expect(half).rejects.toThrow(UnitOfWorkError)
     expect(await rowOf(id)).toEqual({ name: 'Ada', version: 1 })
+  })
+
+  describe('when an aggregate changes while its row is being written', () => {
+    /** The UPDATE waits for a lock until the change has been made. */
+    async function changeDuringSave(id: string, thenSave: boolean): Promise<unknown> {
+      return withClient(database.url, async (holder) => {
+        await holder.query('begin')
+        await holder.query('select from user_account where id = $1 for update', [id])
+        return unitOfWork.run(async () => {
+          const user = await unitOfWork.of(User).get(id)
+          user.rename('first')
+          const saving = unitOfWork.of(User).save(user)
+          await until('the UPDATE waits', async () => {
+            const rows = await query(
+              database,
+              `select from pg_stat_activity
+              where datname = current_database() and wait_event_type = 'Lock' and query like '%update "user_account"%'`,
+            )
+            return rows.length === 1
+          })
+          user.rename('second')
+          await holder.query('commit')
+          await saving
+          if (thenSave) await unitOfWork.of(User).save(user)
+        })
+      })
+    }
+
+    test('and is not saved again', async () => {
+      const { id } = await registerUser(node)
+      await expect(changeDuringSave(id, false)).rejects.toThrow('raised UserRenamed and was not saved')
+      expect(await rowOf(id)).toEqual({ name: 'Ada', version: 1 })
+    })
+
+    test('but not where it is saved again: both changes are written, each with its event', async () => {
+      const { id } = await registerUser(node)
+      await changeDuringSave(id, true)
+      expect(await rowOf(id)).toEqual({ name: 'second', version: 3 })
+      expect(await eventsOf(id)).toEqual(['registered', 'renamed', 'renamed'])
+    })
   })
 
   test('when a statement failed and its error was swallowed: Postgres would answer ROLLBACK without an error', async () => {
