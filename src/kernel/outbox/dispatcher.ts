@@ -32,11 +32,14 @@ export class Dispatcher {
     /** Told what this node has learnt, or nothing if that is not all there is to learn; must not throw. */
     private readonly onMessages: (messages?: readonly JournalMessage[]) => void,
   ) {
-    // The answer to one numbering comes in along with those to many COMMITs: all of them are for the next. In a busy
-    // process commands went up by 11 % for that.
+    // The answer to one numbering comes in along with those to many COMMITs, and those to more are on their way: all of them
+    // are for the next. An idle process turns at once; in a busy one commands went up by 11 % for one turn, 15 % for two.
     this.#dispatches = new Coalesced(
       () => this.#dispatch(),
-      () => clock.nextTurn(),
+      async () => {
+        await clock.nextTurn()
+        await clock.nextTurn()
+      },
     )
   }
 

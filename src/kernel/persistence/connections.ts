@@ -1,3 +1,4 @@
+import type { Writable } from 'node:stream'
 import type { DataSource, QueryRunner } from 'typeorm'
 import { isConnectionFailure, isStalePlan } from './persistence-errors.js'
 
@@ -7,6 +8,8 @@ export interface PooledClient {
   query(
     statement: string | PreparedStatement,
   ): Promise<{ readonly command: string; readonly rows: readonly unknown[] }>
+  /** Not of `pg`'s documented interface: where it is missing, each statement is a write of its own. */
+  readonly connection?: { readonly stream?: Pick<Writable, 'cork' | 'uncork'> }
 }
 
 export interface PreparedStatement {
@@ -96,6 +99,17 @@ export class Connections {
       throw error
     }
   }
+}
+
+/**
+ * Has what is sent from now on, until no microtask is left, go out in one write to the socket. A write of its own for
+ * each statement is half of a command's time in this process; one less of four won 3 % of commands.
+ */
+export function inOneWrite({ connection }: PooledClient): void {
+  const stream = connection?.stream
+  if (!stream) return
+  stream.cork()
+  process.nextTick(() => stream.uncork())
 }
 
 function discard(client: PooledClient): void {

@@ -4,7 +4,7 @@ import type { DomainEvent } from '../domain/domain-event.js'
 import type { ConsistencyToken } from '../journal/consistency-token.js'
 import { insertOutboxMessages } from '../outbox/outbox-message.js'
 import { AggregateStore } from './aggregate-store.js'
-import type { Connections, PooledClient } from './connections.js'
+import { type Connections, inOneWrite, type PooledClient } from './connections.js'
 import { CommitOutcomeUnknownError, isConnectionFailure, UnitOfWorkError } from './persistence-errors.js'
 import { TrackedAggregates } from './tracked-aggregates.js'
 import { currentScope, inScope, requireScope, runInScope, TransactionScope } from './transaction-scope.js'
@@ -70,8 +70,9 @@ export class UnitOfWork {
         if (await scope.close()) throw abandonedWork()
         await begun
         aggregates.refuseUnwrittenEvents()
-        const committing = commit(runner, client)
         const hasEvents = eventCount > 0
+        if (hasEvents) inOneWrite(client)
+        const committing = commit(runner, client)
         const send: PooledClient['query'] = (statement) => {
           const answered = client.query(statement)
           keepUntil(answered)
@@ -220,6 +221,7 @@ function abandonedWork(): UnitOfWorkError {
  * unheard. What TypeORM would have noted is noted for it, as savepoints count by that.
  */
 function begin(runner: QueryRunner, client: PooledClient): Promise<unknown> {
+  inOneWrite(client)
   const begun = client.query('START TRANSACTION')
   begun.catch(() => {})
   Object.assign(runner, { isTransactionActive: true, transactionDepth: 1 })
