@@ -68,11 +68,11 @@ export class Kernel1700000000000 implements MigrationInterface {
       )`)
     await queryRunner.query(`insert into aftercommit_kernel.journal_branch default values`)
 
-    // In PL/pgSQL, as Postgres up to 17 plans a function in SQL anew at each call: 80 of the 210 µs of a numbering.
-    // Null while there is no branch. Fails on a standby (pg_current_wal_lsn), which must never answer a check. The object ids differ in every copy
-    // of the database, by template or by dump: a staging copy on the same server must not share keys and tokens. Only
-    // the server's start tells a disk that was set back from the one that it was, if every node has been restarted,
-    // too: no node is left that remembers (docs/adr/0009-a-restart-of-postgres-is-an-epoch.md).
+    // Null while there is no branch. Fails on a standby (pg_current_wal_lsn), which must never answer a check. The object
+    // ids differ in every copy of the database, by template or by dump: a staging copy on the same server must not share
+    // keys and tokens. Only the server's start tells a disk that was set back from the one that it was, if every node has
+    // been restarted, too: no node is left that remembers (docs/adr/0009-a-restart-of-postgres-is-an-epoch.md). In PL/pgSQL,
+    // as Postgres up to 17 plans a function in SQL anew at each call: 80 of the 210 µs of a numbering.
     await queryRunner.query(`
       create function aftercommit_kernel.current_epoch() returns text language plpgsql stable as $$
       begin

@@ -86,6 +86,7 @@ test('many at once have theirs, and the pool has all its connections back', asyn
 
 test('behind a COMMIT that Postgres refuses, what others have committed is numbered all the same', async () => {
   const { id } = await registerUser(node)
+  await applied(1)
   await query(
     database,
     `insert into aftercommit_kernel.outbox_message (type, payload)
@@ -102,6 +103,7 @@ test('behind a COMMIT that Postgres refuses, what others have committed is numbe
 test('a COMMIT that takes long holds up nobody else’s position', async () => {
   const slow = await registerUser(node)
   const quick = await registerUser(node)
+  await applied(2)
   await withClient(database.url, async (holder) => {
     await holder.query(`select pg_advisory_lock(${heldLock})`)
     const waiting = renameUser(node, slow.id, 'slow')
@@ -122,6 +124,7 @@ test('a COMMIT that takes long holds up nobody else’s position', async () => {
 
 test('a numbering that waits for another node’s holds up no command', async () => {
   const { id } = await registerUser(node)
+  await applied(1)
   const lock = `hashtextextended('aftercommit_kernel.number_outbox', 0)`
   await withClient(database.url, async (other) => {
     await other.query(`select pg_advisory_lock(${lock})`)

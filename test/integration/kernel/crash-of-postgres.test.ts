@@ -33,7 +33,10 @@ afterAll(async () => {
   await journal.close()
   await folder.close()
 })
-beforeEach(() => sql(`alter table aftercommit_kernel.journal_branch set unlogged`))
+beforeEach(async () => {
+  await sql('alter table aftercommit_kernel.journal_branch set unlogged')
+  await sql('drop function if exists aurora_version')
+})
 
 const sql = (text: string, values: unknown[] = []) =>
   withClient(postgres.url, (client) => client.query(text, values))
@@ -99,19 +102,19 @@ test('after a crash reading begins the epoch as well as numbering, and all find 
   expect(new Set(pages.map((page) => page.epoch))).toEqual(new Set([begun]))
 })
 
-test('where a crash would not end their epoch, positions are flushed', async () => {
-  await sql(`alter table aftercommit_kernel.journal_branch set logged`)
-  const { head, epoch } = await journal.read(0, 0)
+test.each([
+  ['the table is logged', 'alter table aftercommit_kernel.journal_branch set logged'],
+  ['the server is Aurora', `create function aurora_version() returns text return '17.4.0'`],
+])('where a crash would not end their epoch, as %s, positions are flushed', async (_, asIs) => {
+  await sql(asIs)
+  const { head } = await journal.read(0, 0)
   await numberBesideAnEarlierWriter()
   await crash()
   await journal.number(10)
-  expect(await journal.read(head, 10)).toMatchObject({
-    epoch,
-    messages: [
-      { position: head + 1, payload: 'committed first' },
-      { position: head + 2, payload: 'written first' },
-    ],
-  })
+  expect((await journal.read(head, 10)).messages).toMatchObject([
+    { position: head + 1, payload: 'committed first' },
+    { position: head + 2, payload: 'written first' },
+  ])
 })
 
 test('nodes that live through a crash start with empty caches, and lose no write', async () => {
