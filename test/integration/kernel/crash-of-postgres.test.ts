@@ -43,12 +43,18 @@ const sql = (text: string, values: unknown[] = []) =>
 
 /** Postgres ends all its processes when one has died, and recovers; the server is not started anew. */
 async function crash(): Promise<void> {
-  const doomed = new pg.Client({ connectionString: postgres.url })
-  const ended = new Promise((resolve) => doomed.once('end', resolve))
-  doomed.on('error', () => {})
-  await doomed.connect()
+  const [doomed, bystander] = [1, 2].map(() => new pg.Client({ connectionString: postgres.url })) as [
+    pg.Client,
+    pg.Client,
+  ]
+  const ended = new Promise((resolve) => bystander.once('end', resolve))
+  for (const client of [doomed, bystander]) {
+    client.on('error', () => {})
+    await client.connect()
+  }
   const { rows } = await doomed.query<{ pid: number }>('select pg_backend_pid() as pid')
   process.kill(rows[0]!.pid, 'SIGKILL')
+  // Until it ends, Postgres has not noticed yet, and lets new ones in.
   await ended
   await until('Postgres has recovered', () =>
     sql('select').then(
