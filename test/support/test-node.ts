@@ -13,6 +13,12 @@ import { silentLogger } from './silent-logger.js'
  */
 export const rareChecks = { MAX_STALENESS_MS: '60000', CHECK_INTERVAL_MS: '20000' }
 
+/** Nothing takes a position, or writes to Postgres, but what the test itself does. */
+export const modulesWithoutEventHandlers: readonly ServiceModule[] = modules.map((module) => ({
+  ...module,
+  handlers: module.handlers.filter(({ name }) => name !== 'WriteWelcomeMessage'),
+}))
+
 export interface TestNodeOptions {
   readonly env?: Readonly<Record<string, string>>
   readonly redis?: boolean

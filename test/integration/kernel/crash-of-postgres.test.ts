@@ -1,13 +1,12 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals'
 import pg from 'pg'
 import { createDataSource } from '../../../ormconfig.js'
-import { modules } from '../../../src/container.js'
 import { Consistency } from '../../../src/kernel/journal/consistency.js'
 import { PostgresJournal } from '../../../src/kernel/journal/postgres-journal.js'
 import { type PostgresServer, startPostgres } from '../../../tools/local-stack/postgres-server.js'
 import { openReapedFolder, type ReapedFolder } from '../../../tools/local-stack/reaped-folder.js'
 import { withClient } from '../../support/fresh-database.js'
-import { rareChecks, startTestNode } from '../../support/test-node.js'
+import { modulesWithoutEventHandlers, rareChecks, startTestNode } from '../../support/test-node.js'
 import { until } from '../../support/until.js'
 import { getUser, registerUser, renameUser } from '../../support/users.js'
 
@@ -124,11 +123,8 @@ test.each([
 })
 
 test('nodes that live through a crash start with empty caches, and lose no write', async () => {
-  // Without the event handlers, whose claims would flush the positions.
-  const offered = modules.map((module) => ({
-    ...module,
-    handlers: module.handlers.filter(({ name }) => name !== 'WriteWelcomeMessage'),
-  }))
+  // The claims of event handlers would flush the positions.
+  const offered = modulesWithoutEventHandlers
   const database = { url: postgres.url, name: 'aftercommit', drop: async () => {} }
   const nodes = [
     await startTestNode(database, { env: rareChecks, offered }),

@@ -218,6 +218,34 @@ describe('durability', () => {
     await client.query('rollback')
     expect(await query(database, 'select from aftercommit_kernel.outbox_message')).toEqual([])
   })
+
+  async function levelOfNumbering(level: string): Promise<string> {
+    const [client] = clients as [pg.Client]
+    await client.query(insert, ['a'])
+    await client.query('begin')
+    await client.query(`set local synchronous_commit = ${level}`)
+    await client.query('select aftercommit_kernel.number_outbox(10)')
+    const { rows } = await client.query<{ synchronous_commit: string }>('show synchronous_commit')
+    await client.query('commit')
+    return rows[0]!.synchronous_commit
+  }
+
+  test.each(['off', 'local'])(
+    'positions that a crash must not take back are flushed even where the session says %s',
+    async (level) => {
+      await query(database, 'alter table aftercommit_kernel.journal_branch set logged')
+      try {
+        expect(await levelOfNumbering(level)).toBe('on')
+      } finally {
+        await query(database, 'alter table aftercommit_kernel.journal_branch set unlogged')
+      }
+    },
+  )
+
+  test('others wait for no flush, and what the session does next waits for it again', async () => {
+    expect(await levelOfNumbering('on')).toBe('off')
+    expect((await clients[0]!.query('show synchronous_commit')).rows).toEqual([{ synchronous_commit: 'on' }])
+  })
 })
 
 describe('the epoch', () => {

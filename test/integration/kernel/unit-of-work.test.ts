@@ -332,6 +332,36 @@ describe('a commit is refused', () => {
   })
 
   describe('when an aggregate changes while its row is being written', () => {
+    const writeWaits = (start: string) =>
+      until('the write waits', async () => {
+        const rows = await query(
+          database,
+          `select from pg_stat_activity
+           where datname = current_database() and wait_event_type = 'Lock' and query ilike $1`,
+          [`%${start}%`],
+        )
+        return rows.length === 1
+      })
+
+    /** The INSERT waits for another of the same email, which is taken back, until the change has been made. */
+    async function changeDuringAdd(user: User, thenSave: boolean): Promise<unknown> {
+      return withClient(database.url, async (holder) => {
+        await holder.query('begin')
+        await holder.query(
+          `insert into user_account (id, email, name, permissions, version) values ($1, $2, 'holder', '{}', 1)`,
+          [randomUUID(), user.email],
+        )
+        return unitOfWork.run(async () => {
+          const adding = unitOfWork.of(User).add(user)
+          await writeWaits('insert into "user_account"')
+          user.rename('second')
+          await holder.query('rollback')
+          await adding
+          if (thenSave) await unitOfWork.of(User).save(user)
+        })
+      })
+    }
+
     /** The UPDATE waits for a lock until the change has been made. */
     async function changeDuringSave(id: string, thenSave: boolean): Promise<unknown> {
       return withClient(database.url, async (holder) => {
@@ -341,14 +371,7 @@ describe('a commit is refused', () => {
           const user = await unitOfWork.of(User).get(id)
           user.rename('first')
           const saving = unitOfWork.of(User).save(user)
-          await until('the UPDATE waits', async () => {
-            const rows = await query(
-              database,
-              `select from pg_stat_activity
-              where datname = current_database() and wait_event_type = 'Lock' and query like '%update "user_account"%'`,
-            )
-            return rows.length === 1
-          })
+          await writeWaits('update "user_account"')
           user.rename('second')
           await holder.query('commit')
           await saving
@@ -356,6 +379,19 @@ describe('a commit is refused', () => {
         })
       })
     }
+
+    test('for the first time, and is not saved afterwards', async () => {
+      const user = newUser('first')
+      await expect(changeDuringAdd(user, false)).rejects.toThrow('raised UserRenamed and was not saved')
+      expect(await rowOf(user.id)).toBeUndefined()
+    })
+
+    test('but not where that is saved afterwards', async () => {
+      const user = newUser('first')
+      await changeDuringAdd(user, true)
+      expect(await rowOf(user.id)).toEqual({ name: 'second', version: 2 })
+      expect(await eventsOf(user.id)).toEqual(['registered', 'renamed'])
+    })
 
     test('and is not saved again', async () => {
       const { id } = await registerUser(node)
