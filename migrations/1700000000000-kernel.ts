@@ -94,31 +94,46 @@ export class Kernel1700000000000 implements MigrationInterface {
     const byIndexOnly =
       'set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off'
 
+    // With `before_commit` as the last statement of a transaction that has written events, right before its COMMIT and sent
+    // along with it: what it returns is only to be believed once that has been answered
+    // (docs/adr/0016-a-quiet-node-numbers-in-the-transaction-itself.md). No row where it declines.
     await queryRunner.query(`
-      create function aftercommit_kernel.number_outbox(at_most integer, notify_channel text default null)
+      create function aftercommit_kernel.number_outbox(
+        at_most integer, notify_channel text default null, before_commit boolean default false)
       returns table (head bigint, head_id uuid, numbered integer, epoch text, messages json)
       language plpgsql volatile ${byIndexOnly} as $$
       declare
         call_id uuid := gen_random_uuid();
         base bigint;
       begin
-        -- Under REPEATABLE READ the snapshot would be older than the lock, and inside somebody's
-        -- transaction a position could be seen for rows that are not committed yet.
-        if current_setting('transaction_isolation') <> 'read committed' then
-          raise exception 'aftercommit: numbering needs READ COMMITTED';
+        if before_commit then
+          -- Declines, where the lock would not be free again in a moment: it is held until COMMIT has been flushed, and
+          -- with a standby to wait for, until that has answered, or for ever.
+          if current_setting('transaction_isolation') <> 'read committed'
+            or current_setting('synchronous_commit') = 'off'
+            or current_setting('synchronous_standby_names') <> ''
+            or not pg_try_advisory_xact_lock(hashtextextended('aftercommit_kernel.number_outbox', 0)) then
+            return;
+          end if;
+        else
+          -- Under REPEATABLE READ the snapshot would be older than the lock, and inside somebody's
+          -- transaction a position could be seen for rows that are not committed yet.
+          if current_setting('transaction_isolation') <> 'read committed' then
+            raise exception 'aftercommit: numbering needs READ COMMITTED';
+          end if;
+          if pg_current_xact_id_if_assigned() is not null then
+            raise exception 'aftercommit: numbering needs a transaction of its own';
+          end if;
+          -- What it numbers is durable; the positions need not be, where a crash that takes them back ends their epoch,
+          -- too. Aurora keeps unlogged tables through a crash: there, they could be given again to other events.
+          if (select relpersistence = 'u' and to_regproc('aurora_version') is null
+              from pg_class where oid = 'aftercommit_kernel.journal_branch'::regclass) then
+            perform set_config('synchronous_commit', 'off', true);
+          elsif current_setting('synchronous_commit') in ('off', 'local') then
+            perform set_config('synchronous_commit', 'on', true);
+          end if;
+          perform pg_advisory_xact_lock(hashtextextended('aftercommit_kernel.number_outbox', 0));
         end if;
-        if pg_current_xact_id_if_assigned() is not null then
-          raise exception 'aftercommit: numbering needs a transaction of its own';
-        end if;
-        -- What it numbers is durable; the positions need not be, where a crash that takes them back ends their epoch, too.
-        -- Aurora keeps unlogged tables through a crash: there, they could be given again to other events.
-        if (select relpersistence = 'u' and to_regproc('aurora_version') is null
-            from pg_class where oid = 'aftercommit_kernel.journal_branch'::regclass) then
-          perform set_config('synchronous_commit', 'off', true);
-        elsif current_setting('synchronous_commit') in ('off', 'local') then
-          perform set_config('synchronous_commit', 'on', true);
-        end if;
-        perform pg_advisory_xact_lock(hashtextextended('aftercommit_kernel.number_outbox', 0));
 
         -- A new statement, hence a new snapshot: it sees what the previous holder of the lock numbered.
         select h.position, h.numbering_id, aftercommit_kernel.current_epoch() into strict base, head_id, epoch

@@ -83,7 +83,7 @@ export function createParts(
     timeoutMs: config.DATABASE_TIMEOUT_MS,
   })
   const connections = new Connections(dataSource)
-  const unitOfWork = new UnitOfWork(connections, (connection) => dispatcher.dispatchBehindCommit(connection))
+  const unitOfWork = new UnitOfWork(connections, (transaction) => dispatcher.commit(transaction))
   const reader = new DatabaseReader(connections, config.LOAD_CONCURRENCY, config.LOAD_QUEUE)
 
   const container = new Container()

@@ -45,6 +45,7 @@ const situations = [
   'GAP_FILLED_BY_CHECK',
   'CHECK_FINDS_UNNUMBERED',
   'COMMITTED_OUT_OF_ORDER',
+  'NUMBERED_BESIDE_A_COMMIT',
 ]
 
 const runs = [

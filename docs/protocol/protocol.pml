@@ -92,6 +92,7 @@ ltl everyNodeIsTold { <> [] (told[0] == committed && told[1] == committed) }
 #define GAP_FILLED_BY_CHECK        12
 #define CHECK_FINDS_UNNUMBERED     13
 #define COMMITTED_OUT_OF_ORDER     14
+#define NUMBERED_BESIDE_A_COMMIT   15
 #define reached(name)        assert(name != REACH)
 
 /* ------------------------------------------------------------------------------------------------- the writers */
@@ -100,28 +101,31 @@ ltl everyNodeIsTold { <> [] (told[0] == committed && told[1] == committed) }
  * its own transaction commits, and writers may commit in between. Write w has the outbox id w. */
 inline number(sees, w) {
   atomic { !locked -> locked = true; sees = unnumbered };
-  d_step {
-    w = 0;
-    do
-    :: w < WRITES && (sees & bit(w)) ->
-       upTo[head + 1] = upTo[head] | bit(w);
-       head++;
-       printf("Postgres: write %d has position %d\n", w, head);
-       w++
-    :: w < WRITES && !(sees & bit(w)) -> w++
-    :: w == WRITES -> break
-    od;
-    if
-    :: upTo[1] == bit(1) && upTo[head] == bit(0) + bit(1) -> reached(COMMITTED_OUT_OF_ORDER)
-    :: else
-    fi;
-    w = 0; sees = 0;
-    locked = false
-  }
+  d_step { give(sees, w) }
+}
+
+inline give(sees, w) {
+  w = 0;
+  do
+  :: w < WRITES && (sees & bit(w)) ->
+     upTo[head + 1] = upTo[head] | bit(w);
+     head++;
+     printf("Postgres: write %d has position %d\n", w, head);
+     w++
+  :: w < WRITES && !(sees & bit(w)) -> w++
+  :: w == WRITES -> break
+  od;
+  if
+  :: upTo[1] == bit(1) && upTo[head] == bit(0) + bit(1) -> reached(COMMITTED_OUT_OF_ORDER)
+  :: else
+  fi;
+  w = 0; sees = 0;
+  locked = false
 }
 
 /* A command: persistence/unit-of-work.ts. One that rolls back may be tried again. */
 proctype Writer(byte w) {
+  byte sees, i;
   do
   :: atomic {
        open = open | bit(w);
@@ -157,6 +161,21 @@ proctype Writer(byte w) {
           printf("write %d: COMMIT\n", w)
         };
         break
+#ifndef NUMBER_BEFORE_COMMIT
+     :: /* numbers in its own transaction, if the lock is free: what it writes is seen together with its position */
+        atomic { !locked -> locked = true; sees = unnumbered | bit(w) };
+        d_step {
+          open = open & ~bit(w);
+          committed = committed | bit(w);
+          if
+          :: unnumbered & ~sees -> reached(NUMBERED_BESIDE_A_COMMIT)
+          :: else
+          fi;
+          printf("write %d: COMMIT, with its number\n", w);
+          give(sees, i)
+        };
+        break
+#endif
      fi
   od
 }

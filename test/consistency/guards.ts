@@ -375,28 +375,40 @@ export const guards: readonly Guard[] = [
     name: 'the numbering lock comes before its snapshot (model)',
     promise: 2,
     file: 'test/consistency/postgres-model.ts',
-    snippet: '    snapshot = this.#snapshot()\n',
-    without: '',
+    snippet: 'has numbered.\n    snapshot = this.#snapshot()\n',
+    without: 'has numbered.\n',
     why: 'A snapshot from before the wait shows as unnumbered what the former holder has numbered.',
   },
   {
-    name: 'the numbering that goes along with a COMMIT comes after it',
+    name: 'the numbering that goes out behind a COMMIT comes after it',
     promise: 5,
-    file: 'src/kernel/persistence/unit-of-work.ts',
-    snippet: 'const committing = commit(runner, client)',
-    without: 'const committing = Promise.resolve().then(() => commit(runner, client))',
+    file: 'src/kernel/outbox/dispatcher.ts',
+    snippet: "const committing = connection.query('COMMIT')",
+    without: "const committing = Promise.resolve().then(() => connection.query('COMMIT'))",
     why: 'Its head would be the token of a write that it has not seen.',
   },
   {
     name: 'numbering takes a lock',
     promise: 2,
     file: 'migrations/1700000000000-kernel.ts',
-    snippet: `        perform pg_advisory_xact_lock(hashtextextended('aftercommit_kernel.number_outbox', 0));
-
-        -- A new statement`,
-    without: '        -- A new statement',
+    snippet: `          perform pg_advisory_xact_lock(hashtextextended('aftercommit_kernel.number_outbox', 0));
+        end if;`,
+    without: '        end if;',
     why: 'Two callers would give the same position to two events.',
     shownBy: { test: 'test/integration/kernel/numbering.test.ts', title: 'eight numbering at once' },
+  },
+  {
+    name: 'numbering in the transaction of a writer takes the lock',
+    promise: 2,
+    file: 'migrations/1700000000000-kernel.ts',
+    snippet:
+      "            or not pg_try_advisory_xact_lock(hashtextextended('aftercommit_kernel.number_outbox', 0)) then",
+    without: '            then',
+    why: 'As above.',
+    shownBy: {
+      test: 'test/integration/kernel/numbering.test.ts',
+      title: 'eight at once that number in the transaction of a writer',
+    },
   },
   {
     name: 'a crash of Postgres ends the epoch',

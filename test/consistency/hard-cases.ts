@@ -51,6 +51,7 @@ function hardCase({
     slowReplies: true,
     copiesOfHints: 1,
     hearsItself: false,
+    busyNodes: false,
     sharedTimeoutMs: 0,
   }
 }

@@ -115,6 +115,11 @@ export class PostgresModel {
         await connection.query('what was sent before').catch(() => {})
         return this.#number(caller, atMost)
       },
+      numberAndCommit: async (connection, atMost) => {
+        const client = connection as unknown as TransactionModel['client']
+        const numbering = await client.numberAndCommit(atMost)
+        return { command: 'COMMIT', numbering }
+      },
       read: (after, atMost, places = []) =>
         this.#statement(
           caller,
@@ -138,7 +143,7 @@ export class PostgresModel {
       borrow: async (work: (runner: unknown, client: unknown, keepUntil: () => void) => Promise<unknown>) => {
         const { runner, client } = new TransactionModel(
           () => ++this.#ids,
-          (writes, events) => this.#commit(caller, writes, events),
+          (writes, events, atMost) => this.#commitTransaction(caller, writes, events, atMost),
         )
         return work(runner, client, () => {})
       },
@@ -208,9 +213,13 @@ export class PostgresModel {
 
   #snapshot(): Snapshot {
     return {
-      unnumbered: this.#outbox.filter(({ position }) => position === null).sort((a, b) => a.id - b.id),
+      unnumbered: this.#unnumbered(),
       head: this.#head,
     }
+  }
+
+  #unnumbered(): CommittedRow[] {
+    return inOrder(this.#outbox.filter(({ position }) => position === null))
   }
 
   #numberIn({ unnumbered, head }: Snapshot, atMost: number, numberingId: string): NumberingResult {
@@ -246,40 +255,75 @@ export class PostgresModel {
     return pageOf(this.#outbox, state, after, atMost, places)
   }
 
-  #commit(
+  /** With `atMost`, the transaction numbers as its last statement, unless another numbering has the lock. */
+  async #commitTransaction(
     caller: Caller,
     writes: ReadonlyMap<string, string | null>,
     events: readonly Inserted[],
-  ): Promise<void> {
+    atMost?: number,
+  ): Promise<NumberingResult | undefined> {
+    const id = caller.nextRequest()
+    const connection = this.#connections
+    let snapshot: Snapshot | undefined
+    if (atMost !== undefined && this.options.slowNumbering) {
+      await this.scheduler.park(
+        { id: `${id} Postgres takes the numbering lock, if it is free`, survives: true, writes: ['outbox'] },
+        () => {
+          if (this.#connections !== connection || this.isDown || this.#numberingLock !== undefined) return
+          this.#numberingLock = id
+          snapshot = this.#snapshot()
+        },
+      )
+    }
     const keys = [...writes.keys()]
-    const operations = events.map(({ payload }) => (payload as { operation?: string }).operation ?? 'cache')
     return this.#statement(
       caller,
-      `Postgres commits ${keys.map((key) => `${key} = ${writes.get(key)}`).join(', ') || operations.join()}`,
+      `Postgres commits ${keys.map((key) => `${key} = ${writes.get(key)}`).join(', ') || operationsOf(events).join()}`,
       { reads: ['time'], writes: ['outbox', ...keys.map((key) => `row ${key}`)] },
       () => {
-        if (keys.length + events.length === 0) return
-        const moment = this.history.nextMoment()
-        const before = keys.map((key) => [key, this.rowOf(key)] as const)
-        for (const [key, value] of writes) {
-          this.#rows.set(key, value)
-          this.history.replace(key, value, this.time.now)
-        }
-        const rows = events.map(({ id, type, payload }, index): CommittedRow => {
-          const commit = { moment, operation: operations[index] ?? '', keys }
-          return { id, type, payload, commit, position: null, numberingId: '' }
-        })
-        this.#outbox.push(...rows)
+        const logged = this.#log.length
+        const rows = this.#commit(writes, events)
+        if (atMost === undefined || (this.options.slowNumbering && !snapshot)) return undefined
+        this.#numberingLock = undefined
+        const { unnumbered, head } = snapshot ?? { unnumbered: this.#unnumbered(), head: this.#head }
+        const seen = unnumbered.filter((row) => !rows.includes(row))
+        const result = this.#numberIn({ unnumbered: inOrder([...seen, ...rows]), head }, atMost, id)
+        // One transaction: what loses the one loses the other.
+        const undo = this.#log.splice(logged).reverse()
         this.#log.push(() => {
-          this.#outbox = this.#outbox.filter((row) => !rows.includes(row))
-          this.history.nextMoment()
-          for (const [key, value] of before) {
-            this.#rows.set(key, value)
-            this.history.restore(key, value, this.time.now)
-          }
+          for (const step of undo) step()
         })
+        return result
       },
+      (numbering) => (numbering ? `${numbering.numbered} numbered, head ${numbering.head}` : ''),
+      id,
     )
+  }
+
+  #commit(writes: ReadonlyMap<string, string | null>, events: readonly Inserted[]): readonly CommittedRow[] {
+    const keys = [...writes.keys()]
+    const operations = operationsOf(events)
+    if (keys.length + events.length === 0) return []
+    const moment = this.history.nextMoment()
+    const before = keys.map((key) => [key, this.rowOf(key)] as const)
+    for (const [key, value] of writes) {
+      this.#rows.set(key, value)
+      this.history.replace(key, value, this.time.now)
+    }
+    const rows = events.map(({ id, type, payload }, index): CommittedRow => {
+      const commit = { moment, operation: operations[index] ?? '', keys }
+      return { id, type, payload, commit, position: null, numberingId: '' }
+    })
+    this.#outbox.push(...rows)
+    this.#log.push(() => {
+      this.#outbox = this.#outbox.filter((row) => !rows.includes(row))
+      this.history.nextMoment()
+      for (const [key, value] of before) {
+        this.#rows.set(key, value)
+        this.history.restore(key, value, this.time.now)
+      }
+    })
+    return rows
   }
 
   async #statement<Result>(
@@ -337,6 +381,14 @@ export class PostgresModel {
   }
 }
 
+function inOrder(rows: readonly CommittedRow[]): CommittedRow[] {
+  return [...rows].sort((a, b) => a.id - b.id)
+}
+
+function operationsOf(events: readonly Inserted[]): string[] {
+  return events.map(({ payload }) => (payload as { operation?: string }).operation ?? 'cache')
+}
+
 interface Inserted {
   readonly id: number
   readonly type: string
@@ -354,17 +406,19 @@ class TransactionModel {
     private readonly commit: (
       writes: ReadonlyMap<string, string | null>,
       events: readonly Inserted[],
-    ) => Promise<void>,
+      atMost?: number,
+    ) => Promise<NumberingResult | undefined>,
   ) {}
 
-  get client(): unknown {
-    let committing: Promise<void> | undefined
+  get client() {
+    let committing: Promise<unknown> | undefined
     return {
       query: async (command: string) => {
         if (command === 'COMMIT') committing = this.commit(this.#writes, this.#events)
         await committing
         return { command }
       },
+      numberAndCommit: (atMost: number) => this.commit(this.#writes, this.#events, atMost),
     }
   }
 

@@ -160,6 +160,7 @@ export function randomScenario(random: RandomNumbers): Scenario {
     copiesOfHints: random.chance(0.2) ? 2 : 1,
     hearsItself: random.chance(0.3),
     sharedTimeoutMs: random.chance(0.7) ? 0 : Number.POSITIVE_INFINITY,
+    busyNodes: random.chance(0.5),
   }
 }
 

@@ -60,6 +60,8 @@ export interface Scenario {
   readonly slowReplies: boolean
   readonly copiesOfHints: number
   readonly hearsItself: boolean
+  /** Whether a node always has other transactions under way, so that it numbers behind a COMMIT rather than before it. */
+  readonly busyNodes: boolean
   /** Milliseconds after which L2 gives a read up by itself. */
   readonly sharedTimeoutMs: number
 }

@@ -40,6 +40,7 @@ export interface NodeSettings {
   readonly replayAtStart: number
   /** Whether checks repeat by themselves, besides those that the scenario asks for. */
   readonly checksByItself: boolean
+  readonly busyNodes: boolean
 }
 
 export interface Surroundings {
@@ -88,7 +89,9 @@ export class ServiceNode {
       clusterClock,
     )
     this.#subscriber = new Subscriber(hints, this.applied, this.check, silentLogger)
-    this.unitOfWork = new UnitOfWork(connections, (connection) => dispatcher.dispatchBehindCommit(connection))
+    this.unitOfWork = new UnitOfWork(connections, (transaction) =>
+      dispatcher.commit(settings.busyNodes ? { ...transaction, isAlone: false } : transaction),
+    )
     const outbox = new Outbox(this.unitOfWork, dispatcher)
     this.cache = new HybridCache<string | null>(
       {

@@ -37,6 +37,7 @@ function small(
     slowReplies: false,
     copiesOfHints: 1,
     hearsItself: false,
+    busyNodes: false,
     sharedTimeoutMs: 0,
   }
 }
@@ -71,7 +72,7 @@ const withOneLoad: readonly Fault[] = [
   ['a forged hint', { kind: 'forge a hint' }],
 ]
 
-export const smallScenarios: readonly SmallScenario[] = [
+const onQuietNodes: readonly SmallScenario[] = [
   {
     title: 'two writes, and two loads at once, over L2',
     scenario: small(withL2, [
@@ -97,3 +98,9 @@ export const smallScenarios: readonly SmallScenario[] = [
     scenario: small(withL2, oneLoad, ...troubles),
   })),
 ]
+
+/** Each twice, as a node numbers before its COMMIT or behind it. */
+export const smallScenarios: readonly SmallScenario[] = onQuietNodes.flatMap(({ title, scenario }) => [
+  { title, scenario },
+  { title: `${title}, on busy nodes`, scenario: { ...scenario, busyNodes: true } },
+])

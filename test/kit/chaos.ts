@@ -170,7 +170,7 @@ function pass(calls: TroubledCalls, deliver: (heldBack: boolean) => void): void 
  * ```
  */
 export class ChaosJournal implements Journal {
-  /** As `number`; absent where the journal has none. */
+  /** As `number`; absent where the journal has none. `numberAndCommit` always is: a COMMIT is a matter of handlers. */
   readonly numberOn?: NonNullable<Journal['numberOn']>
   readonly #calls: TroubledCalls
 

@@ -50,10 +50,20 @@ export interface Journal {
   /** Numbers committed rows, at most `atMost`, in a short transaction of its own. */
   number(atMost: number): Promise<NumberingResult>
   /**
-   * As `number`, sent at once behind whatever has been sent on a borrowed connection. Absent where a journal has nothing to
-   * do with that connection's database.
+   * As `number`, sent at once behind whatever has been sent on a borrowed connection. This and the next are absent
+   * where a journal has nothing to do with that connection's database.
    */
   numberOn?(connection: Pick<PooledClient, 'query'>, atMost: number): Promise<NumberingResult>
+  /**
+   * Numbers in the transaction of a borrowed connection, its own events among the others, and commits it. Declines rather
+   * than wait for another numbering, and where others might have to wait long for this one.
+   *
+   * @throws whatever COMMIT may; nothing has a position then
+   */
+  numberAndCommit?(
+    connection: Pick<PooledClient, 'query'>,
+    atMost: number,
+  ): Promise<{ readonly command: string; readonly numbering?: NumberingResult | undefined }>
   /**
    * Head, messages after a position, whether any are unnumbered, and whether places still hold: one statement, one
    * snapshot, no lock.

@@ -66,14 +66,28 @@ export class PostgresJournal implements Journal {
       text: 'select epoch, head, head_id, numbered, messages from aftercommit_kernel.number_outbox($1, $2)',
       values: [atMost, this.#notifyChannel],
     })
-    const row = onlyRow(rows as readonly NumberingRow[])
-    return {
-      epoch: row.epoch,
-      head: Number(row.head),
-      headId: row.head_id,
-      numbered: row.numbered,
-      ...(row.messages && { messages: row.messages.map(messageOf) }),
-    }
+    return resultOf(onlyRow(rows as readonly NumberingRow[]))
+  }
+
+  /**
+   * One message, which Postgres has as a whole or not at all: of two, a node that is paused between them would keep the
+   * numbering's lock from everybody. Deferred constraints come first, as one may wait for another transaction.
+   */
+  async numberAndCommit(connection: Pick<PooledClient, 'query'>, atMost: number) {
+    const channel = this.#notifyChannel === null ? 'null' : pg.escapeLiteral(this.#notifyChannel)
+    const answers = await connection.query(
+      `set constraints all immediate;
+       select epoch, head, head_id, numbered, messages
+       from aftercommit_kernel.number_outbox(${atMost}, ${channel}, before_commit => true);
+       COMMIT`,
+    )
+    const [, numbered, committed] = answers as unknown as [
+      unknown,
+      pg.QueryResult<NumberingRow>,
+      pg.QueryResult,
+    ]
+    const [row] = numbered.rows
+    return { command: committed.command, numbering: row && resultOf(row) }
   }
 
   async read(after: number, atMost: number, places: readonly Place[] = []): Promise<JournalPage> {
@@ -137,6 +151,16 @@ export class PostgresJournal implements Journal {
     // An idle connection that breaks is replaced at the next call; without a listener it would end the process.
     pool.on('error', () => {})
     return pool
+  }
+}
+
+function resultOf(row: NumberingRow): NumberingResult {
+  return {
+    epoch: row.epoch,
+    head: Number(row.head),
+    headId: row.head_id,
+    numbered: row.numbered,
+    ...(row.messages && { messages: row.messages.map(messageOf) }),
   }
 }
 

@@ -7,10 +7,17 @@ import type { HintChannel } from '../journal/hint-channel.js'
 import type { Journal, JournalMessage, NumberingResult } from '../journal/journal.js'
 import { pageSize } from '../journal/staleness-check.js'
 import type { Logger } from '../observability/logger.js'
-import type { PooledClient } from '../persistence/connections.js'
+import { inOneWrite } from '../persistence/connections.js'
+import type { CommitAnswer, OpenTransaction } from '../persistence/unit-of-work.js'
 
 /** Rows numbered by one call: large enough for a backlog, small enough to hold the lock for milliseconds only. */
 const batchSize = 2_000
+
+/**
+ * After Postgres has declined to number in a transaction: it would decline each, and cost each a way there and back, beside
+ * a synchronous standby.
+ */
+const commitsBehindOnceDeclined = 100
 
 /**
  * Woken right after COMMIT: gives the committed events their positions, applies them here, and tells the
@@ -19,7 +26,10 @@ const batchSize = 2_000
  */
 export class Dispatcher {
   readonly #dispatches: Coalesced<ConsistencyToken>
-  #behindCommit: Promise<unknown> | undefined
+  /** The one that has gone out with a COMMIT. */
+  #withCommit: Promise<unknown> | undefined
+  /** How many commits more go without an attempt to number in their transaction. */
+  #behindFor = 0
   #stopped = false
 
   constructor(
@@ -54,37 +64,63 @@ export class Dispatcher {
   }
 
   /**
-   * To be called when a COMMIT has been sent, and not yet answered: sends the numbering along on the same connection, so that
-   * the event is on its way to the other nodes before the next round trip would have begun (ADR 15).
+   * Commits a transaction that has put events into the outbox, and has them numbered on the same way to Postgres: they are
+   * on their way to the other nodes before the next round trip would have begun.
    *
-   * Not while another is under way: it would have a second connection of the pool wait for the numbering's lock. Others
-   * do not wait for this one, as a COMMIT may take long.
-   *
-   * @returns as `dispatch` for that commit; undefined if it has to be asked for as usual. May reject unheard
+   * On a quiet node in the transaction itself (ADR 16). Beside other transactions behind its COMMIT (ADR 15), or their
+   * numbering would have to wait until this one has been flushed. Neither while a numbering is under way: who commits
+   * meanwhile shares the next. That one does not wait for what goes out here, as a COMMIT may take long.
    */
-  dispatchBehindCommit(connection: Pick<PooledClient, 'query'>): Promise<ConsistencyToken> | undefined {
-    if (this.#behindCommit || !this.#dispatches.isIdle || this.#stopped) return undefined
-    // Between COMMIT and numbering, where that fault is to strike, nothing is left to strike at.
-    if (this.faults.isSet('after-commit')) return undefined
-    const numbering = this.journal.numberOn?.(connection, batchSize)
-    if (!numbering) return undefined
-    const dispatched = this.#dispatch(numbering)
-    this.#behindCommit = dispatched
-      .catch(() => {})
-      .finally(() => {
-        this.#behindCommit = undefined
-      })
-    return dispatched
+  commit(transaction: OpenTransaction): Promise<CommitAnswer> {
+    // Between COMMIT and numbering, where that fault is to strike, nothing would be left to strike at.
+    const isBusy = this.#withCommit || !this.#dispatches.isIdle || this.faults.isSet('after-commit')
+    if (isBusy || this.#stopped) return transaction.connection.query('COMMIT')
+    if (!transaction.isAlone) return this.#numberBehindCommit(transaction)
+    if (this.#behindFor === 0) return this.#numberAndCommit(transaction)
+    this.#behindFor--
+    return this.#numberBehindCommit(transaction)
   }
 
   /** Waits for dispatches under way. Writes must have ended before. */
   async stop(): Promise<void> {
     this.#stopped = true
-    await this.#behindCommit
+    await this.#withCommit
     await this.#dispatches.idle()
   }
 
-  async #dispatch(numbering = this.journal.number(batchSize)): Promise<ConsistencyToken> {
+  async #numberAndCommit(transaction: OpenTransaction): Promise<CommitAnswer> {
+    const { connection } = transaction
+    const committing = this.journal.numberAndCommit?.(connection, batchSize)
+    if (!committing) return this.#numberBehindCommit(transaction)
+    const dispatched = committing.then(({ numbering }) => numbering && this.#dispatch(numbering))
+    this.#keep(dispatched)
+    const { command, numbering } = await committing
+    if (!numbering) this.#behindFor = commitsBehindOnceDeclined
+    return { command, dispatched: numbering && (dispatched as Promise<ConsistencyToken>) }
+  }
+
+  async #numberBehindCommit({ connection, keepUntil }: OpenTransaction): Promise<CommitAnswer> {
+    inOneWrite(connection)
+    const committing = connection.query('COMMIT')
+    const numbering = this.journal.numberOn?.(connection, batchSize)
+    if (!numbering) return committing
+    keepUntil(numbering)
+    const dispatched = this.#dispatch(numbering)
+    this.#keep(dispatched)
+    return { command: (await committing).command, dispatched }
+  }
+
+  #keep(dispatched: Promise<unknown>): void {
+    this.#withCommit = dispatched
+      .catch(() => {})
+      .finally(() => {
+        this.#withCommit = undefined
+      })
+  }
+
+  async #dispatch(
+    numbering: NumberingResult | Promise<NumberingResult> = this.journal.number(batchSize),
+  ): Promise<ConsistencyToken> {
     for (;;) {
       const result = await numbering
       // A full batch means that there may be more, also of what was committed before this call.
@@ -92,9 +128,10 @@ export class Dispatcher {
       const isStopped = this.#stopped
       if (isFull && !isStopped) {
         // While this one is fetched, applied and published, which takes as long: a backlog goes down half as fast again.
-        numbering = this.journal.number(batchSize)
+        const next = this.journal.number(batchSize)
         // Should publishing fail, what it numbers is found by the next check of any node, as after a crash.
-        numbering.catch(() => {})
+        next.catch(() => {})
+        numbering = next
       }
       await this.faults.at('after-numbering')
       await this.#applyAndPublish(result)

@@ -5,7 +5,12 @@ import type { ConsistencyToken } from '../journal/consistency-token.js'
 import { insertOutboxMessages } from '../outbox/outbox-message.js'
 import { AggregateStore } from './aggregate-store.js'
 import { type Connections, inOneWrite, type PooledClient } from './connections.js'
-import { CommitOutcomeUnknownError, isConnectionFailure, UnitOfWorkError } from './persistence-errors.js'
+import {
+  CommitOutcomeUnknownError,
+  isConnectionFailure,
+  sqlStateOf,
+  UnitOfWorkError,
+} from './persistence-errors.js'
 import { TrackedAggregates } from './tracked-aggregates.js'
 import { currentScope, inScope, requireScope, runInScope, TransactionScope } from './transaction-scope.js'
 
@@ -17,8 +22,22 @@ export interface Committed<Result> {
   readonly dispatched?: Promise<ConsistencyToken> | undefined
 }
 
-/** Sends what is to follow a COMMIT that has put events into the outbox, or nothing. */
-export type BehindCommit = (connection: Pick<PooledClient, 'query'>) => Promise<ConsistencyToken> | undefined
+/** One that is ready to be committed. */
+export interface OpenTransaction {
+  readonly connection: Pick<PooledClient, 'query' | 'connection'>
+  /** Whether this node has no other under way. */
+  readonly isAlone: boolean
+  /** Has the connection kept until what has been sent behind COMMIT is answered. */
+  readonly keepUntil: (answered: Promise<unknown>) => void
+}
+
+export interface CommitAnswer extends Pick<Committed<unknown>, 'dispatched'> {
+  /** What Postgres says it has done. */
+  readonly command: string
+}
+
+/** Sends COMMIT for a transaction that has put events into the outbox, and what is to go along with it. */
+export type SendCommit = (transaction: OpenTransaction) => Promise<CommitAnswer>
 
 export interface CommittedEach<Item> {
   /** Those that were rolled back, each alone, and why. */
@@ -31,9 +50,11 @@ export interface CommittedEach<Item> {
  * Modules get no repository and no entity manager beside it.
  */
 export class UnitOfWork {
+  #open = 0
+
   constructor(
     private readonly connections: Connections,
-    private readonly behindCommit: BehindCommit = () => undefined,
+    private readonly commitEvents: SendCommit = ({ connection }) => connection.query('COMMIT'),
   ) {}
 
   /**
@@ -48,6 +69,7 @@ export class UnitOfWork {
   async run<Result>(work: () => Promise<Result>, lockReads = false): Promise<Committed<Result>> {
     if (currentScope()) return { result: await this.savepoint(work), hasEvents: false }
     return this.connections.borrow(async (runner, client, keepUntil) => {
+      this.#open++
       let eventCount = 0
       const begun = begin(runner, client)
       const aggregates = new TrackedAggregates()
@@ -71,15 +93,10 @@ export class UnitOfWork {
         await begun
         aggregates.refuseUnwrittenEvents()
         const hasEvents = eventCount > 0
-        if (hasEvents) inOneWrite(client)
-        const committing = commit(runner, client)
-        const send: PooledClient['query'] = (statement) => {
-          const answered = client.query(statement)
-          keepUntil(answered)
-          return answered
-        }
-        const dispatched = hasEvents ? this.behindCommit({ query: send }) : undefined
-        await committing
+        const transaction = { connection: client, isAlone: this.#open === 1, keepUntil }
+        const { dispatched } = await commit(runner, () =>
+          hasEvents ? this.commitEvents(transaction) : client.query('COMMIT'),
+        )
         aggregates.committed()
         return { result, hasEvents, dispatched }
       } catch (error) {
@@ -87,6 +104,8 @@ export class UnitOfWork {
         await scope.close()
         await rollback(runner, error)
         throw error
+      } finally {
+        this.#open--
       }
     })
   }
@@ -147,7 +166,7 @@ export class UnitOfWork {
           }
         }
         await settle(runner.manager, failures)
-        await commit(runner, client)
+        await commit(runner, () => client.query('COMMIT'))
         for (const aggregates of changed) aggregates.committed()
         return { failures, hasEvents }
       } catch (error) {
@@ -232,20 +251,25 @@ function begin(runner: QueryRunner, client: PooledClient): Promise<unknown> {
  * Not TypeORM's own: Postgres answers COMMIT with ROLLBACK, and no error, when a statement of the transaction
  * has failed and the handler swallowed that. Taken for a commit, the write would be lost without a word.
  */
-async function commit(runner: QueryRunner, client: PooledClient): Promise<void> {
-  let command: string
+async function commit(runner: QueryRunner, send: () => Promise<CommitAnswer>): Promise<CommitAnswer> {
+  let answer: CommitAnswer
   try {
-    command = (await client.query('COMMIT')).command
+    answer = await send()
   } catch (error) {
     if (isConnectionFailure(error)) throw new CommitOutcomeUnknownError(error)
+    // Of a statement that was sent along with COMMIT, before it.
+    if (sqlStateOf(error) === '25P02') throw rolledBack()
     throw error
   }
   ;(runner as { isTransactionActive: boolean }).isTransactionActive = false
-  if (command !== 'COMMIT') {
-    throw new UnitOfWorkError(
-      'A statement failed and its error was caught without a savepoint: Postgres has rolled the transaction back',
-    )
-  }
+  if (answer.command !== 'COMMIT') throw rolledBack()
+  return answer
+}
+
+function rolledBack(): UnitOfWorkError {
+  return new UnitOfWorkError(
+    'A statement failed and its error was caught without a savepoint: Postgres has rolled the transaction back',
+  )
 }
 
 async function rollback(runner: QueryRunner, reason: unknown): Promise<void> {

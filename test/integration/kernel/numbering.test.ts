@@ -1,10 +1,14 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
 import fc from 'fast-check'
 import pg from 'pg'
+import { createDataSource } from '../../../ormconfig.js'
 import type { JournalMessage } from '../../../src/kernel/journal/journal.js'
 import { PostgresJournal } from '../../../src/kernel/journal/postgres-journal.js'
+import { startPostgres } from '../../../tools/local-stack/postgres-server.js'
+import { openReapedFolder } from '../../../tools/local-stack/reaped-folder.js'
 import { createFreshDatabase, type FreshDatabase, query, withClient } from '../../support/fresh-database.js'
 import { seed } from '../../support/seed.js'
+import { until } from '../../support/until.js'
 
 let database: FreshDatabase
 let journal: PostgresJournal
@@ -81,7 +85,8 @@ describe('positions', () => {
   })
 
   test('whoever follows them by a cursor sees every commit exactly once, in any interleaving', async () => {
-    const step = fc.tuple(fc.nat(4), fc.constantFrom('write', 'commit', 'rollback', 'number', 'read'))
+    const actions = ['write', 'commit', 'number and commit', 'rollback', 'number', 'read'] as const
+    const step = fc.tuple(fc.nat(4), fc.constantFrom(...actions))
     await fc.assert(
       fc
         .asyncProperty(fc.array(step, { minLength: 5, maxLength: 40 }), async (steps) => {
@@ -97,12 +102,13 @@ describe('positions', () => {
               seen.push(payload)
             }
           }
-          const finish = async (client: pg.Client, how: 'commit' | 'rollback') => {
+          const finish = async (client: pg.Client, how: 'commit' | 'number and commit' | 'rollback') => {
             const names = open.get(client)
             if (!names) return
             open.delete(client)
-            await client.query(how)
-            if (how === 'commit') committed.push(...names)
+            if (how === 'number and commit') await journal.numberAndCommit(client, 3)
+            else await client.query(how)
+            if (how !== 'rollback') committed.push(...names)
           }
           for (const [index, action] of steps) {
             const client = clients[index]!
@@ -113,7 +119,7 @@ describe('positions', () => {
               if (names.length === 0) await client.query('begin')
               open.set(client, [...names, `event ${++written}`])
               await client.query(insert, [`event ${written}`])
-            } else await finish(client, action as 'commit' | 'rollback')
+            } else await finish(client, action)
           }
           for (const client of [...open.keys()]) await finish(client, 'commit')
           while ((await journal.number(100)).numbered > 0);
@@ -155,6 +161,31 @@ describe('positions', () => {
       Array.from({ length: 200 }, (_, index) => index + 1),
     )
     expect(new Set(found.map(({ payload }) => payload)).size).toBe(200)
+  })
+
+  test('eight at once that number in the transaction of a writer give every position once', async () => {
+    const found: JournalMessage[] = []
+    await Promise.all(
+      Array.from({ length: 8 }, (_, index) =>
+        withClient(database.url, async (client) => {
+          for (let round = 0; round < 25; round++) {
+            await client.query('begin')
+            await client.query(insert, [`${index}/${round}`])
+            const { command, numbering } = await journal.numberAndCommit(client, 60)
+            expect(command).toBe('COMMIT')
+            found.push(...(numbering?.messages ?? []))
+          }
+        }),
+      ),
+    )
+    const { messages: rest } = await journal
+      .number(1_000)
+      .then(({ head, numbered }) => journal.read(head - numbered, 1_000))
+    const all = [...found, ...rest]
+    expect(all.map(({ position }) => position).toSorted((a, b) => a - b)).toEqual(
+      Array.from({ length: 200 }, (_, index) => index + 1),
+    )
+    expect(new Set(all.map(({ payload }) => payload)).size).toBe(200)
   })
 
   test('a call after a commit covers that commit, even if it had to wait for another caller', async () => {
@@ -206,6 +237,99 @@ describe('numbering refuses', () => {
       'a transaction of its own',
     )
     await client.query('rollback')
+  })
+})
+
+describe('numbering in the transaction of a writer', () => {
+  /** @returns how many it has numbered; undefined where Postgres declines */
+  async function writeAndNumber(client: pg.Client, ...before: string[]) {
+    await client.query('begin')
+    await client.query(insert, ['mine'])
+    for (const statement of before) await client.query(statement)
+    const { command, numbering } = await journal.numberAndCommit(client, 10)
+    expect(command).toBe('COMMIT')
+    return numbering?.numbered
+  }
+
+  test('gives what it has written a position that is seen together with it', async () => {
+    expect(await writeAndNumber(clients[0]!)).toBe(1)
+    expect(await readAll()).toMatchObject([{ position: 1, payload: 'mine' }])
+  })
+
+  test('leaves the flush of its COMMIT as it is: what it has written must not be lost', async () => {
+    const [client] = clients as [pg.Client]
+    await client.query('begin')
+    await client.query(insert, ['mine'])
+    await client.query('select aftercommit_kernel.number_outbox(10, before_commit => true)')
+    const { rows } = await client.query('show synchronous_commit')
+    await client.query('commit')
+    expect(rows).toEqual([{ synchronous_commit: 'on' }])
+  })
+
+  test('declines rather than wait for another numbering, with the rows of its transaction locked', async () => {
+    const [holder, writer] = clients as [pg.Client, pg.Client]
+    await holder.query('begin')
+    await holder.query('select aftercommit_kernel.number_outbox(10)')
+    expect(await writeAndNumber(writer)).toBeUndefined()
+    await holder.query('commit')
+    expect(await journal.number(10)).toMatchObject({ head: 1, numbered: 1 })
+  })
+
+  test.each(['repeatable read', 'serializable'])(
+    'declines under %s, where it would not see what others have numbered',
+    async (level) => {
+      await clients[0]!.query(`set default_transaction_isolation = '${level}'`)
+      try {
+        expect(await writeAndNumber(clients[0]!)).toBeUndefined()
+      } finally {
+        await clients[0]!.query('reset default_transaction_isolation')
+      }
+    },
+  )
+
+  test('declines where its COMMIT will not be flushed', async () => {
+    expect(await writeAndNumber(clients[0]!, 'set local synchronous_commit = off')).toBeUndefined()
+  })
+
+  test('has deferred constraints checked before it takes the lock, as they may wait for another transaction', async () => {
+    const [holder, writer] = clients as [pg.Client, pg.Client]
+    await query(
+      database,
+      `create table slow_to_commit (); create function wait_at_commit() returns trigger language plpgsql as $$
+       begin perform pg_advisory_xact_lock(4711); return null; end $$;
+       create constraint trigger wait_at_commit after insert on slow_to_commit deferrable initially deferred
+       for each row execute function wait_at_commit()`,
+    )
+    await holder.query('select pg_advisory_lock(4711)')
+    const committing = writeAndNumber(writer, 'insert into slow_to_commit default values')
+    await lockIsAwaited()
+    await clients[2]!.query(insert, ['another'])
+    expect(await journal.number(10)).toMatchObject({ head: 1, numbered: 1 })
+    await holder.query('select pg_advisory_unlock(4711)')
+    expect(await committing).toBe(1)
+  })
+
+  test('declines beside a synchronous standby, for which a COMMIT may wait long, or for ever', async () => {
+    const folder = await openReapedFolder()
+    try {
+      const server = await startPostgres(folder.path, false)
+      const dataSource = await createDataSource({ databaseUrl: server.url, poolSize: 2 }).initialize()
+      await dataSource.runMigrations({ transaction: 'each' }).finally(() => dataSource.destroy())
+      await withClient(server.superuserUrl, async (client) => {
+        await client.query(`alter system set synchronous_standby_names = 'away'`)
+        await client.query('select pg_reload_conf()')
+      })
+      await withClient(server.url, async (client) => {
+        await client.query('set synchronous_commit = local')
+        await until('the setting is there', async () => {
+          const { rows } = await client.query('show synchronous_standby_names')
+          return rows[0].synchronous_standby_names === 'away'
+        })
+        expect(await writeAndNumber(client)).toBeUndefined()
+      })
+    } finally {
+      await folder.close()
+    }
   })
 })
 

@@ -4,6 +4,7 @@ import { Faults } from '../../../src/kernel/faults.js'
 import type { Hint } from '../../../src/kernel/journal/hint.js'
 import { StalenessCheck } from '../../../src/kernel/journal/staleness-check.js'
 import { Dispatcher } from '../../../src/kernel/outbox/dispatcher.js'
+import { settle } from '../../support/gate.js'
 import { InMemoryJournal } from '../../support/in-memory-journal.js'
 import { silentLogger } from '../../support/silent-logger.js'
 import { maxStalenessMs, startSimulatedNode } from '../../support/simulated-node.js'
@@ -99,5 +100,45 @@ describe('the dispatcher', () => {
     await expect(check.run()).rejects.toThrow('stopped before all events had a position')
     expect(journal.head).toBeLessThan(4_500)
     expect(lease.remaining()).toBe(maxStalenessMs - 1_000)
+  })
+})
+
+describe('a transaction that is committed with its numbering', () => {
+  const committed = { command: 'COMMIT', rows: [] }
+
+  /** Commits one event after the other, on a quiet node. */
+  async function commitEach(count: number, declines: (attempt: number) => boolean) {
+    const { journal, node, dispatcher } = await startDispatcher()
+    let attempts = 0
+    let behind = 0
+    const connection = { query: async () => committed }
+    Object.assign(journal, {
+      numberAndCommit: async (_: unknown, atMost: number) => {
+        const numbering = declines(++attempts) ? undefined : await journal.number(atMost)
+        return { command: 'COMMIT', numbering }
+      },
+      numberOn: (_: unknown, atMost: number) => {
+        behind++
+        return journal.number(atMost)
+      },
+    })
+    let undispatched = 0
+    for (let index = 0; index < count; index++) {
+      journal.commit(event, {})
+      const { dispatched } = await dispatcher.commit({ connection, isAlone: true, keepUntil: () => {} })
+      if (!dispatched) undispatched++
+      await (dispatched ?? dispatcher.dispatch())
+      expect(node.applied.position).toBe(index + 1)
+      await settle()
+    }
+    return { attempts, behind, undispatched }
+  }
+
+  test('has it in itself where Postgres lets it', async () => {
+    expect(await commitEach(5, () => false)).toEqual({ attempts: 5, behind: 0, undispatched: 0 })
+  })
+
+  test('has it behind its COMMIT for a long while after Postgres has declined: it may always', async () => {
+    expect(await commitEach(102, () => true)).toEqual({ attempts: 2, behind: 100, undispatched: 2 })
   })
 })

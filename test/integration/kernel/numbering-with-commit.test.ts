@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, test } from '@jest/globals'
 import type { Node } from '../../../src/node.js'
 import { createFreshDatabase, type FreshDatabase, query, withClient } from '../../support/fresh-database.js'
+import { Gate } from '../../support/gate.js'
 import { modulesWithoutEventHandlers, rareChecks, startTestNode } from '../../support/test-node.js'
 import { until } from '../../support/until.js'
 import { getUser, registerUser, renameUser } from '../../support/users.js'
@@ -41,6 +42,7 @@ beforeEach(async () => {
           return journal.number(atMost)
         },
         ...(journal.numberOn && { numberOn: journal.numberOn.bind(journal) }),
+        ...(journal.numberAndCommit && { numberAndCommit: journal.numberAndCommit.bind(journal) }),
         read: journal.read.bind(journal),
         beginEpoch: journal.beginEpoch.bind(journal),
       }),
@@ -55,18 +57,90 @@ afterEach(async () => {
 const applied = (position: number) =>
   until(`position ${position} is applied`, () => node.parts.applied.position === position)
 
-test('a command’s events have their position from the connection that commits them, without another way there', async () => {
+/** So that the node is not quiet: another transaction of it is open. */
+async function besideAnother(work: () => Promise<unknown>): Promise<void> {
+  const held = new Gate()
+  const other = node.parts.unitOfWork.run(() => held.opened)
+  try {
+    await work()
+  } finally {
+    held.open()
+    await other
+  }
+}
+
+/** Whoever wrote each event's row last: a numbering in the transaction that has written it, or one of its own. */
+async function numberedInTheirTransaction(): Promise<boolean[]> {
+  const rows = await query<{ own: boolean }>(
+    database,
+    `select o.xmin = u.xmin as own from aftercommit_kernel.outbox_message o
+     join user_account u on u.id = (o.payload ->> 'userId')::uuid where o.position is not null order by o.position`,
+  )
+  return rows.map(({ own }) => own)
+}
+
+const writeByHand = (userId: string) =>
+  query(
+    database,
+    `insert into aftercommit_kernel.outbox_message (type, payload)
+     values ('users.user-renamed', jsonb_build_object('userId', $1::text, 'name', 'by hand'))`,
+    [userId],
+  )
+
+test.each([
+  ['a quiet node', (work: () => Promise<unknown>) => work()],
+  ['a node with other transactions', besideAnother],
+])(
+  'on %s a command’s events have their position on the way of its COMMIT, without another one',
+  async (_, surrounded) => {
+    const { id } = await registerUser(node)
+    await applied(1)
+    // The check that a node makes when it has subscribed may find something unnumbered, and number it.
+    await until('the node hears hints', () => node.parts.subscriber.statistics.reconnects === 1)
+    await node.parts.check.run()
+    ownNumberings = 0
+    await surrounded(async () => {
+      for (let turn = 0; turn < 3 * poolSize; turn++) {
+        await renameUser(node, id, `Ada ${turn}`)
+        await applied(turn + 2)
+      }
+    })
+    expect(ownNumberings).toBe(0)
+  },
+)
+
+test('on a quiet node that is in the same transaction, so that nobody ever sees the event without its position', async () => {
+  await registerUser(node)
+  await applied(1)
+  expect(await numberedInTheirTransaction()).toEqual([true])
+  await besideAnother(() => registerUser(node))
+  await applied(2)
+  expect(await numberedInTheirTransaction()).toEqual([true, false])
+})
+
+test('what others have committed before gets its position first', async () => {
   const { id } = await registerUser(node)
   await applied(1)
-  // The check that a node makes when it has subscribed may find something unnumbered, and number it.
-  await until('the node hears hints', () => node.parts.subscriber.statistics.reconnects === 1)
-  await node.parts.check.run()
-  ownNumberings = 0
-  for (let turn = 0; turn < 3 * poolSize; turn++) {
-    await renameUser(node, id, `Ada ${turn}`)
-    await applied(turn + 2)
-  }
-  expect(ownNumberings).toBe(0)
+  await writeByHand(id)
+  await renameUser(node, id, 'Grace')
+  await applied(3)
+  const rows = await query<{ name: string }>(
+    database,
+    `select payload ->> 'name' as name from aftercommit_kernel.outbox_message where position > 1 order by position`,
+  )
+  expect(rows).toEqual([{ name: 'by hand' }, { name: 'Grace' }])
+})
+
+test('a COMMIT that Postgres refuses gives nothing a position, and the next one does', async () => {
+  const { id } = await registerUser(node)
+  await applied(1)
+  await writeByHand(id)
+  await expect(renameUser(node, id, 'refused')).rejects.toThrow('refused at COMMIT')
+  const unnumbered = 'select from aftercommit_kernel.outbox_message where position is null'
+  expect(await query(database, unnumbered)).toHaveLength(1)
+  await renameUser(node, id, 'Grace')
+  await applied(3)
+  expect((await getUser(node, id))?.name).toBe('Grace')
 })
 
 test('many at once have theirs, and the pool has all its connections back', async () => {
@@ -86,13 +160,8 @@ test('many at once have theirs, and the pool has all its connections back', asyn
 test('behind a COMMIT that Postgres refuses, what others have committed is numbered all the same', async () => {
   const { id } = await registerUser(node)
   await applied(1)
-  await query(
-    database,
-    `insert into aftercommit_kernel.outbox_message (type, payload)
-     values ('users.user-renamed', jsonb_build_object('userId', $1::text, 'name', 'by hand'))`,
-    [id],
-  )
-  await expect(renameUser(node, id, 'refused')).rejects.toThrow('refused at COMMIT')
+  await writeByHand(id)
+  await besideAnother(() => expect(renameUser(node, id, 'refused')).rejects.toThrow('refused at COMMIT'))
   await applied(2)
   expect((await getUser(node, id))?.name).toBe('Ada')
   await renameUser(node, id, 'Grace')
