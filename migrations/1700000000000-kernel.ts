@@ -173,6 +173,17 @@ export class Kernel1700000000000 implements MigrationInterface {
         return next;
       end $$`)
 
+    // What is wrong is said by the numbering after COMMIT, as ever; the write is not to be refused for it.
+    await queryRunner.query(`
+      create function aftercommit_kernel.number_before_commit(at_most integer, notify_channel text)
+      returns table (head bigint, head_id uuid, numbered integer, epoch text, messages json)
+      language plpgsql volatile as $$
+      begin
+        return query select * from aftercommit_kernel.number_outbox(at_most, notify_channel, before_commit => true);
+      exception when others then
+        return;
+      end $$`)
+
     // STABLE, so that all of it is one snapshot: the caller's.
     await queryRunner.query(`
       create function aftercommit_kernel.read_journal(after bigint, at_most integer, places bigint[], place_ids uuid[])

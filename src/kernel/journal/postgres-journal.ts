@@ -78,7 +78,7 @@ export class PostgresJournal implements Journal {
     const answers = await connection.query(
       `set constraints all immediate;
        select epoch, head, head_id, numbered, messages
-       from aftercommit_kernel.number_outbox(${atMost}, ${channel}, before_commit => true);
+       from aftercommit_kernel.number_before_commit(${atMost}, ${channel});
        COMMIT`,
     )
     const [, numbered, committed] = answers as unknown as [

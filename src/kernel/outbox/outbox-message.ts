@@ -3,7 +3,7 @@ import { type DomainEvent, nameOf } from '../domain/domain-event.js'
 
 /**
  * The INSERT of events into the outbox, in the order given; its two parameters are what `outboxParameters` makes of
- * them. They have no position yet: that is given after COMMIT, by a call that can see them.
+ * them. They have no position yet: that is given with COMMIT or after it, by a call that can see them.
  *
  * @param first number of the first parameter
  * @param condition what has to hold for any of them to be inserted

@@ -260,7 +260,7 @@ describe('numbering in the transaction of a writer', () => {
     const [client] = clients as [pg.Client]
     await client.query('begin')
     await client.query(insert, ['mine'])
-    await client.query('select aftercommit_kernel.number_outbox(10, before_commit => true)')
+    await client.query('select aftercommit_kernel.number_before_commit(10, null)')
     const { rows } = await client.query('show synchronous_commit')
     await client.query('commit')
     expect(rows).toEqual([{ synchronous_commit: 'on' }])
