@@ -398,19 +398,6 @@ export const guards: readonly Guard[] = [
     shownBy: { test: 'test/integration/kernel/numbering.test.ts', title: 'eight numbering at once' },
   },
   {
-    name: 'numbering in the transaction of a writer takes the lock',
-    promise: 2,
-    file: 'migrations/1700000000000-kernel.ts',
-    snippet:
-      "            or not pg_try_advisory_xact_lock(hashtextextended('aftercommit_kernel.number_outbox', 0)) then",
-    without: '            then',
-    why: 'As above.',
-    shownBy: {
-      test: 'test/integration/kernel/numbering.test.ts',
-      title: 'eight at once that number in the transaction of a writer',
-    },
-  },
-  {
     name: 'a crash of Postgres ends the epoch',
     promise: 3,
     file: 'migrations/1700000000000-kernel.ts',
