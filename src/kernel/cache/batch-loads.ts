@@ -62,8 +62,8 @@ export class BatchLoads<Key extends string> implements Route {
       const keys = batch.map(({ read }) => read.key)
       const copies = await this.tiers.copyManyFromShared(keys, first.read.entry)
       batch.forEach(({ land }, index) => {
-        const entry = copies[index]
-        if (entry) land({ entry, source: 'l2' })
+        const copy = copies[index]
+        if (copy) land(copy)
       })
       await this.#load(
         batch.filter((_, index) => !copies[index]),

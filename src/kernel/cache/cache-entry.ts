@@ -1,15 +1,9 @@
 import type { Stamp } from '../journal/applied-journal.js'
 import type { LastingOptions } from './entry-options.js'
+import { isShareable } from './mutation-safety.js'
 
-/**
- * A cached value with what its freshness is judged by, as one node holds it. Times are monotonic ms of this node.
- * Only `refreshAt`, `usedAt`, `failure`, `life` and `answer` ever change: they say what this node is about to do, not what the value
- * is.
- *
- * There are millions of them. V8 keeps a whole number below 2^31 in the field itself, and any other in 16 bytes beside
- * it; times that may be rounded, to the safe side, are whole.
- */
-export interface CacheEntry {
+/** What an entry is made of. Times are monotonic ms of this node. */
+export interface EntryParts {
   /** What is kept of the value: itself, frozen, or what copies are made from. Callers are given `givenOf` it. */
   readonly kept: unknown
   /** Where the load of the value began. A copy keeps it: the copy is as old as what it was copied from. */
@@ -26,12 +20,6 @@ export interface CacheEntry {
   readonly usableUntil: number
   /** From when on a hit starts an eager refresh. `never`, also while one is under way. */
   refreshAt: number
-  /** When it was last taken to the end of the order in which entries are evicted, as memory counts. */
-  usedAt: number
-  /** The last load in its place that failed, or took too long. */
-  failure: LoadFailure | undefined
-  /** The answer to a hit, once there was one: for what all callers may share, they share the promise as well. */
-  answer: Promise<unknown> | undefined
   /** Whether it can be protected from those who are given it; if not, it is given to those who wait and forgotten. */
   readonly keepable: boolean
   readonly bytes: number
@@ -43,6 +31,78 @@ export interface CacheEntry {
   life: Life | undefined
   /** What its load has decided, on whatever node, for each copy of it. */
   readonly lasting?: LastingOptions | undefined
+}
+
+/**
+ * A cached value with what its freshness is judged by, as one node holds it. Only `refreshAt`, `wasHit`, `isShared`,
+ * `failure` and `life` ever change: they say what this node is about to do, not what the value is.
+ *
+ * An entry is itself the promise that a hit is answered with, one for all callers where they may share the value. Of many
+ * keys, each object on the way is a line of the processor's cache that is not there: with entry and promise apart, hits
+ * of 100,000 keys took a third longer. So no promise can be resolved with an entry, as that would come to the value: who has
+ * one to pass on puts it into a `Landing`, and the compiler says so to those who forget.
+ *
+ * There are millions of them. V8 keeps a whole number below 2^31 in the field itself, and any other in 16 bytes beside
+ * it; times that may be rounded, to the safe side, are whole.
+ */
+export class CacheEntry extends Promise<unknown> implements EntryParts {
+  // What a hit looks at, right behind what `await` does.
+  readonly stamp: Stamp
+  readonly freshUntil: number
+  refreshAt: number
+  /** Whether it was asked for since eviction last came by. */
+  wasHit = false
+  /** Whether it is what hits are answered with: from the second on, where all callers may be given the same value. */
+  isShared = false
+  readonly kept: unknown
+  readonly slots: readonly number[]
+  readonly obtainedAt: number
+  readonly keepable: boolean
+  readonly names: readonly string[]
+  readonly usableUntil: number
+  /** The last load in its place that failed, or took too long. */
+  failure: LoadFailure | undefined
+  readonly bytes: number
+  readonly etag: string | undefined
+  readonly lastModified: string | undefined
+  readonly wholeMs: number
+  life: Life | undefined
+  readonly lasting: LastingOptions | undefined
+
+  /** What is made by `then` is no entry. */
+  static override get [Symbol.species](): PromiseConstructor {
+    return Promise
+  }
+
+  constructor(parts: EntryParts) {
+    super((resolve) => resolve(parts.kept))
+    this.stamp = parts.stamp
+    this.freshUntil = parts.freshUntil
+    this.refreshAt = parts.refreshAt
+    this.kept = parts.kept
+    this.slots = parts.slots
+    this.obtainedAt = parts.obtainedAt
+    this.keepable = parts.keepable
+    this.names = parts.names
+    this.usableUntil = parts.usableUntil
+    this.bytes = parts.bytes
+    this.etag = parts.etag
+    this.lastModified = parts.lastModified
+    this.wholeMs = parts.wholeMs
+    this.life = parts.life
+    this.lasting = parts.lasting
+  }
+}
+
+/**
+ * Has hits answered with the entry itself, if all callers may be given the same value. By its prototype `await` tells a
+ * promise that it can wait for as it is: 70 ns, for 105 with a prototype of the entry's own. To change it takes 1 µs, which
+ * an entry that is read once is spared.
+ */
+export function share(entry: CacheEntry): void {
+  if (entry.isShared || !isShareable(entry.kept)) return
+  Object.setPrototypeOf(entry, Promise.prototype)
+  entry.isShared = true
 }
 
 export interface LoadFailure {

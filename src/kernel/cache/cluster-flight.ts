@@ -1,4 +1,3 @@
-import type { CacheEntry } from './cache-entry.js'
 import type { CacheSurroundings } from './cache-options.js'
 import type { Entries } from './entries.js'
 import type { EntryOptions } from './entry-options.js'
@@ -86,12 +85,12 @@ export class ClusterFlight {
     return lockOfNobody
   }
 
-  async #land(lock: LoadLock, copy: CacheEntry | undefined, load: () => Promise<Landing>): Promise<Landing> {
+  async #land(lock: LoadLock, copy: Landing | undefined, load: () => Promise<Landing>): Promise<Landing> {
     // Whoever has missed in L2 a moment ago, and asks for the lock only now, must be told to look again also by a
     // holder that had nothing to load, or it would load.
     let loaded = copy !== undefined
     try {
-      if (copy) return { entry: copy, source: 'l2' }
+      if (copy) return copy
       const landing = await load()
       loaded = true
       return landing

@@ -79,7 +79,7 @@ export class EagerRefresh {
   async #someoneElseHas({ key, entry: options }: Read): Promise<boolean> {
     const copy = await this.tiers.copyFromShared(key, options)
     if (!copy) return false
-    const leftMs = copy.freshUntil - copy.obtainedAt
-    return leftMs > copy.wholeMs * (1 - options.eagerRefreshThreshold)
+    const { freshUntil, obtainedAt, wholeMs } = copy.entry
+    return freshUntil - obtainedAt > wholeMs * (1 - options.eagerRefreshThreshold)
   }
 }

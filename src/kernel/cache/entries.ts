@@ -1,6 +1,6 @@
 import type { Stamp } from '../journal/applied-journal.js'
 import { dependencyOn } from '../journal/invalidation-rules.js'
-import { type CacheEntry, type Life, never } from './cache-entry.js'
+import { CacheEntry, type EntryParts, type Life, never } from './cache-entry.js'
 import type { CacheSurroundings, HybridCacheOptions } from './cache-options.js'
 import { type AdaptiveOptions, type EntryOptions, lastingOf } from './entry-options.js'
 import type { Validators } from './load-context.js'
@@ -92,7 +92,7 @@ export class Entries {
     names: readonly string[],
     life: Life,
     options: EntryOptions,
-    { etag, lastModified, lasting }: Pick<CacheEntry, 'etag' | 'lastModified' | 'lasting'>,
+    { etag, lastModified, lasting }: Pick<EntryParts, 'etag' | 'lastModified' | 'lasting'>,
   ): CacheEntry {
     const { clock, clusterClock } = this.around
     const now = clock.now()
@@ -100,16 +100,13 @@ export class Entries {
     // Longer than it lives in L2, a copy here would be the last to show an old value.
     const freshUntil = Math.floor(Math.min(inMemory, clusterClock.toLocal(life.freshUntil)))
     const { kept, keepable } = protect(value, options.clone)
-    return {
-      // What an awaited hit looks at, in the order of this literal, is as long as one line of the processor's cache.
+    return new CacheEntry({
       stamp,
       freshUntil,
       refreshAt:
         options.eagerRefreshThreshold > 0
           ? Math.floor(now + options.eagerRefreshThreshold * (freshUntil - now))
           : never,
-      usedAt: 0,
-      answer: undefined,
       kept,
       slots: this.#slots(key, names),
       // Later than it was: a check that began in between does not make its token a position.
@@ -119,14 +116,13 @@ export class Entries {
       usableUntil: options.failSafe
         ? Math.max(freshUntil, Math.floor(clusterClock.toLocal(life.usableUntil)))
         : freshUntil,
-      failure: undefined,
-      bytes: options.sizeBytes ?? (this.measured ? estimatedBytes(kept) : 0),
+      bytes: Math.ceil(options.sizeBytes ?? (this.measured ? estimatedBytes(kept) : 0)),
       etag,
       lastModified,
       wholeMs: Math.floor(Math.min(life.freshUntil - life.loadedAt, life.l1TtlMs)),
       life: undefined,
       lasting,
-    }
+    })
   }
 }
 

@@ -3,7 +3,7 @@ import type { Stamp } from '../journal/applied-journal.js'
 import { currentScope } from '../persistence/transaction-scope.js'
 import { Answers, type Asking } from './answers.js'
 import { BatchLoads, type LoadMissing } from './batch-loads.js'
-import { type CacheEntry, never } from './cache-entry.js'
+import { type CacheEntry, never, share } from './cache-entry.js'
 import {
   type CacheSurroundings,
   checkedLimits,
@@ -24,7 +24,7 @@ import type { Factory } from './load-context.js'
 import { Loader } from './loader.js'
 import { MemoryTier } from './memory-tier.js'
 import { Misses, SingleLoads } from './misses.js'
-import { givenOf, isShareable } from './mutation-safety.js'
+import { givenOf } from './mutation-safety.js'
 import { OneTierReads } from './one-tier-reads.js'
 import { Tiers } from './tiers.js'
 import { loadInTransaction, loadManyInTransaction } from './uncached-reads.js'
@@ -139,7 +139,7 @@ export class HybridCache<Value = unknown, Key extends string = string> {
     }
     if (hit.refreshAt !== never && hit.refreshAt <= clock.now())
       this.#eager.begin(this.#read(key, factory, options), hit)
-    if (isShareable(hit.kept)) hit.answer ??= Promise.resolve(hit.kept)
+    share(hit)
     return this.#answers.ofHit(key, hit, options) as Result
   }
 
@@ -158,7 +158,7 @@ export class HybridCache<Value = unknown, Key extends string = string> {
     const hit = this.#freshInMemory(key, lease.heldAt(), entry)
     if (hit) return this.#answers.ofHit(key, hit, options) as Value
     const copy = lease.holds() ? await this.#tiers.copyFromShared(key, this.#settled(entry)) : undefined
-    return copy && (this.#answers.of(key, { entry: copy, source: 'l2' }, options) as Value)
+    return copy && (this.#answers.of(key, copy, options) as Value)
   }
 
   /**
@@ -270,9 +270,9 @@ export class HybridCache<Value = unknown, Key extends string = string> {
     if (ambient() || chosen || (consistency && !consistency.isUndemanding)) return undefined
     const now = this.around.lease.heldAt()
     const hit = this.#freshInMemory(key, now)
-    if (!hit?.answer || (hit.refreshAt !== never && hit.refreshAt <= (now as number))) return undefined
+    if (!hit?.isShared || (hit.refreshAt !== never && hit.refreshAt <= (now as number))) return undefined
     this.#answers.noteHit(key, hit, consistency)
-    return hit.answer
+    return hit
   }
 
   /** @param now monotonic ms of a look at the lease, undefined if it does not hold */

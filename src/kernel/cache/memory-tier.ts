@@ -1,40 +1,31 @@
-import { LRUCache } from 'lru-cache'
 import type { CacheEntry } from './cache-entry.js'
 import type { CacheEvents } from './cache-events.js'
 import type { MemoryLimits } from './cache-options.js'
 
+/** How many entries an eviction passes over at most, in a row: it must not keep the event loop. */
+const longestWalk = 64
+
 /**
- * L1: the entries of one cache in this node's memory, the least recently used going first. Their order is kept to
- * within a quarter of them: an entry is taken to its end again only when others were used or added since that come to
- * a quarter of all, so that a read does not write to the entry's neighbours, which are all over the memory. Hits of
- * many keys gained 8 % by that. What is read is safe while fewer than three quarters of all are used or added.
+ * L1: the entries of one cache in this node's memory. Where there is no room, what nobody has asked for goes, the
+ * oldest first: a hand walks over the entries from the oldest to the newest and over again, evicts whatever was not asked
+ * for since it last came by, and stays where it was. So a hit moves nothing, and writes to its own entry alone; and what
+ * was asked for once, by a job that reads everything, goes before what is asked for again and again. (SIEVE: Zhang et
+ * al., NSDI '24.)
  */
 export class MemoryTier {
   evictions = 0
-  /** Counts entries taken to the end of the order. 32 bits: it may come round. */
-  #uses = 0
-  readonly #entries: LRUCache<string, CacheEntry>
+  #bytes = 0
+  /** In the order in which they came; a value that takes another's place takes its place in that order, too. */
+  readonly #entries = new Map<string, CacheEntry>()
+  #hand: MapIterator<[string, CacheEntry]> | undefined
   readonly #measured: boolean
 
   constructor(
-    cache: string,
+    private readonly cache: string,
     private readonly limits: MemoryLimits,
-    events: CacheEvents,
+    private readonly events: CacheEvents,
   ) {
-    const { maxEntries, maxBytes } = limits
-    this.#measured = maxBytes !== undefined
-    this.#entries = new LRUCache({
-      max: maxEntries,
-      // No ttl of the library's: an entry past its time may still serve fail-safe, and be renewed.
-      ...(maxBytes !== undefined && { maxSize: maxBytes }),
-      dispose: (_entry, key, reason) => {
-        if (reason !== 'evict') return
-        this.evictions++
-        if (!events.wants('evicted')) return
-        const full = this.#entries.size >= maxEntries
-        events.emit('evicted', { cache, key, reason: full ? 'entries' : 'bytes' })
-      },
-    })
+    this.#measured = limits.maxBytes !== undefined
   }
 
   /** Whether the bytes of entries matter here. */
@@ -48,15 +39,13 @@ export class MemoryTier {
 
   /** Estimated bytes of all values; 0 where no limit has them measured. */
   get bytes(): number {
-    return this.#entries.calculatedSize
+    return this.#bytes
   }
 
   get(key: string): CacheEntry | undefined {
-    const entry = this.#entries.peek(key)
-    if (entry !== undefined && (this.#uses - entry.usedAt) >>> 0 > this.#entries.size >>> 2) {
-      this.#entries.get(key)
-      this.#used(entry)
-    }
+    const entry = this.#entries.get(key)
+    // Looked at before it is written to: what is only read need not be written back.
+    if (entry !== undefined && !entry.wasHit) entry.wasHit = true
     return entry
   }
 
@@ -70,28 +59,69 @@ export class MemoryTier {
     const { maxEntryBytes = Number.POSITIVE_INFINITY, maxBytes = Number.POSITIVE_INFINITY } = this.limits
     if (entry.bytes > Math.min(maxEntryBytes, maxBytes)) {
       // What it would have replaced is older.
-      this.#entries.delete(key)
+      this.delete(key)
       return false
     }
-    const present = this.#entries.peek(key)
+    const present = this.get(key)
     if (present && isNewer(present, entry)) return true
-    this.#used(entry)
-    if (this.#measured) this.#entries.set(key, entry, { size: Math.max(1, Math.ceil(entry.bytes)) })
-    else this.#entries.set(key, entry)
+    this.#makeRoom(key, entry)
+    const replaced = this.#entries.get(key)
+    entry.wasHit = replaced?.wasHit ?? false
+    this.#count(replaced, entry)
+    this.#entries.set(key, entry)
     return true
   }
 
   delete(key: string): void {
+    this.#count(this.#entries.get(key), undefined)
     this.#entries.delete(key)
   }
 
   clear(): void {
     this.#entries.clear()
+    this.#bytes = 0
+    // It would keep all of them.
+    this.#hand = undefined
   }
 
-  #used(entry: CacheEntry): void {
-    this.#uses = (this.#uses + 1) | 0
-    entry.usedAt = this.#uses
+  /** Before the entry is there, as it would be the first to go: nobody has asked for it yet. */
+  #makeRoom(key: string, entry: CacheEntry): void {
+    const { maxEntries, maxBytes = Number.POSITIVE_INFINITY } = this.limits
+    while (this.#entries.size > 0) {
+      const replaced = this.#entries.get(key)
+      const tooMany = replaced === undefined && this.#entries.size >= maxEntries
+      if (!tooMany && this.#bytes - (replaced?.bytes ?? 0) + entry.bytes <= maxBytes) return
+      this.#evict(tooMany ? 'entries' : 'bytes')
+    }
+  }
+
+  #evict(reason: 'entries' | 'bytes'): void {
+    for (let passed = 0; ; passed++) {
+      const [key, entry] = this.#next()
+      if (!entry.wasHit || passed === longestWalk) {
+        this.delete(key)
+        this.evictions++
+        const { cache, events } = this
+        if (events.wants('evicted')) events.emit('evicted', { cache, key, reason })
+        return
+      }
+      entry.wasHit = false
+    }
+  }
+
+  /** Where the hand comes to. Not to be asked while there are no entries. */
+  #next(): [string, CacheEntry] {
+    for (;;) {
+      // Goes on over what is added, removed or moved to a larger table meanwhile, by what a `Map` promises.
+      this.#hand ??= this.#entries.entries()
+      const { done, value } = this.#hand.next()
+      if (!done) return value
+      this.#hand = undefined
+    }
+  }
+
+  #count(removed: CacheEntry | undefined, added: CacheEntry | undefined): void {
+    if (this.#measured) this.#bytes += (added?.bytes ?? 0) - (removed?.bytes ?? 0)
   }
 }
 

@@ -1,5 +1,4 @@
 import type { Clock } from '../clock.js'
-import type { CacheEntry } from './cache-entry.js'
 import { LoadTimeoutError } from './cache-errors.js'
 import type { CacheSurroundings, Read } from './cache-options.js'
 import type { CacheStatistics } from './cache-statistics.js'
@@ -75,8 +74,8 @@ export class Misses {
         this.statistics.bypasses++
         return route.bypass(read, { signal: alone.signal, awaited: true })
       }
-      const hit: CacheEntry | undefined = this.tiers.inMemory(read.key, read.entry)
-      if (hit) return { entry: hit, source: 'l1' }
+      const hit = this.tiers.inMemory(read.key, read.entry)
+      if (hit) return hit
       passage = this.#board(read, route)
       if (left) passage.leave()
       return passage.landing
@@ -106,7 +105,7 @@ export class SingleLoads implements Route {
   async fly(read: Read, waiters: LoadWaiters): Promise<Landing> {
     const askedAt = this.clock.now()
     const copy = await this.tiers.copyFromShared(read.key, read.entry)
-    if (copy) return { entry: copy, source: 'l2' }
+    if (copy) return copy
     const load = () => this.load(read, waiters)
     return this.cluster.applies(read.key, read.entry)
       ? this.cluster.fetch(read.key, read.entry, load, askedAt)

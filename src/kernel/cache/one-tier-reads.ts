@@ -25,8 +25,8 @@ export class OneTierReads {
       const { entry, staleness } = await this.loader.load(read, waiters)
       return { entry, source: 'bypass', staleness }
     }
-    const entry = tier === 'l1' ? this.tiers.inMemory(key, options) : await this.tiers.inShared(key, options)
-    if (!entry || !this.lease.holds()) throw new NotInTierError(tier)
-    return { entry, source: tier }
+    const found = tier === 'l1' ? this.tiers.inMemory(key, options) : await this.tiers.inShared(key, options)
+    if (!found || !this.lease.holds()) throw new NotInTierError(tier)
+    return found
   }
 }

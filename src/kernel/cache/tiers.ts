@@ -4,6 +4,7 @@ import type { CacheSurroundings, HybridCacheOptions } from './cache-options.js'
 import type { CacheStatistics } from './cache-statistics.js'
 import type { Entries } from './entries.js'
 import type { EntryOptions } from './entry-options.js'
+import type { Landing } from './flights.js'
 import type { MemoryTier } from './memory-tier.js'
 import { waitFor } from './patience.js'
 import type { SharedEntry, SharedKey } from './shared-tier.js'
@@ -39,16 +40,16 @@ export class Tiers {
   }
 
   /** What memory holds of a key, if it is fresh. */
-  inMemory(key: string, { skipL1Read }: EntryOptions): CacheEntry | undefined {
+  inMemory(key: string, { skipL1Read }: EntryOptions): Landing | undefined {
     const entry = skipL1Read ? undefined : this.memory.get(key)
-    return entry && this.isServable(entry) ? entry : undefined
+    return entry && this.isServable(entry) ? { entry, source: 'l1' } : undefined
   }
 
   /**
    * A fresh copy of what L2 holds. After the time that the options give it, L2 is taken to hold nothing; a copy
    * that comes later is kept all the same, if it is still fresh then.
    */
-  copyFromShared(key: string, options: EntryOptions): Promise<CacheEntry | undefined> {
+  copyFromShared(key: string, options: EntryOptions): Promise<Landing | undefined> {
     if (options.skipL2Read || this.refusalOf(key)) return Promise.resolve(undefined)
     return this.inTime(this.#fetchCopy(key, options), this.patienceMs(key, options))
   }
@@ -57,18 +58,18 @@ export class Tiers {
   async copyManyFromShared(
     keys: readonly string[],
     options: EntryOptions,
-  ): Promise<readonly (CacheEntry | undefined)[]> {
+  ): Promise<readonly (Landing | undefined)[]> {
     if (options.skipL2Read) return []
     const patienceMs = Math.max(...keys.map((key) => this.patienceMs(key, options)))
     return (await this.inTime(this.#fetchCopies(keys, options), patienceMs)) ?? []
   }
 
   /** What L2 holds of a key, if it is fresh; nothing is kept. */
-  async inShared(key: string, options: EntryOptions): Promise<CacheEntry | undefined> {
+  async inShared(key: string, options: EntryOptions): Promise<Landing | undefined> {
     const shared = this.sharedKey(key)
     const found = await this.around.shared.get(shared)
     const entry = found && this.entries.fromShared(key, found, shared.epoch, options)
-    return entry && this.isServable(entry) ? entry : undefined
+    return entry && this.isServable(entry) ? { entry, source: 'l2' } : undefined
   }
 
   isServable(entry: CacheEntry): boolean {
@@ -134,7 +135,7 @@ export class Tiers {
     if (events.wants('fenced')) events.emit('fenced', { cache: this.cache.name, key, from })
   }
 
-  async #fetchCopy(key: string, options: EntryOptions): Promise<CacheEntry | undefined> {
+  async #fetchCopy(key: string, options: EntryOptions): Promise<Landing | undefined> {
     const shared = this.sharedKey(key)
     const found = await this.around.shared.get(shared)
     return found && this.#adopt(key, found, shared.epoch, options)
@@ -143,11 +144,11 @@ export class Tiers {
   async #fetchCopies(
     keys: readonly string[],
     options: EntryOptions,
-  ): Promise<readonly (CacheEntry | undefined)[]> {
+  ): Promise<readonly (Landing | undefined)[]> {
     const { epoch } = this.around.applied
     const allowed = keys.filter((key) => !this.refusalOf(key))
     const found = await this.around.shared.getMany(allowed.map((key) => this.sharedKey(key)))
-    const copies = new Map<string, ReturnType<Tiers['inMemory']> | Promise<CacheEntry>>()
+    const copies = new Map<string, ReturnType<Tiers['inMemory']> | Promise<Landing>>()
     for (const [index, key] of allowed.entries()) {
       const entry = found[index]
       if (entry) copies.set(key, this.#adopt(key, entry, epoch, options))
@@ -160,7 +161,7 @@ export class Tiers {
     found: SharedEntry,
     epoch: string,
     options: EntryOptions,
-  ): CacheEntry | undefined | Promise<CacheEntry> {
+  ): Landing | undefined | Promise<Landing> {
     const { applied, faults } = this.around
     const entry = this.entries.fromShared(key, found, epoch, options)
     if (!this.isServable(entry)) {
@@ -173,9 +174,9 @@ export class Tiers {
     return held ? held.then(() => this.#keepCopy(key, entry, options)) : this.#keepCopy(key, entry, options)
   }
 
-  #keepCopy(key: string, entry: CacheEntry, options: EntryOptions): CacheEntry {
+  #keepCopy(key: string, entry: CacheEntry, options: EntryOptions): Landing {
     if (!(entry.lasting?.skipL1Write ?? options.skipL1Write)) this.memory.keep(key, entry)
-    return entry
+    return { entry, source: 'l2' }
   }
 
   /** Milliseconds that a read of this key waits for L2. */

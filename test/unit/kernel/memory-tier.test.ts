@@ -1,6 +1,6 @@
-import { expect, test } from '@jest/globals'
+import { describe, expect, test } from '@jest/globals'
 import fc from 'fast-check'
-import { type CacheEntry, never } from '../../../src/kernel/cache/cache-entry.js'
+import { CacheEntry, never, share } from '../../../src/kernel/cache/cache-entry.js'
 import { CacheEvents } from '../../../src/kernel/cache/cache-events.js'
 import { MemoryTier } from '../../../src/kernel/cache/memory-tier.js'
 import { seed } from '../../support/seed.js'
@@ -8,8 +8,8 @@ import { silentLogger } from '../../support/silent-logger.js'
 
 const stamp = { epoch: 'e', position: 1 }
 
-function entry(): CacheEntry {
-  return {
+function entry(bytes = 0): CacheEntry {
+  return new CacheEntry({
     kept: 'value',
     stamp,
     names: [],
@@ -18,42 +18,155 @@ function entry(): CacheEntry {
     freshUntil: 1_000,
     usableUntil: 1_000,
     refreshAt: never,
-    usedAt: 0,
-    failure: undefined,
-    answer: undefined,
     keepable: true,
-    bytes: 0,
+    bytes,
     wholeMs: 1_000,
     life: undefined,
+  })
+}
+
+const memoryOf = (maxEntries: number, maxBytes?: number) =>
+  new MemoryTier('things', { maxEntries, maxBytes }, new CacheEvents(silentLogger))
+
+/** The same, as simple as can be: a list of keys, the oldest first, and the place of the hand in it. */
+class ListedTier {
+  readonly #list: { key: string; wasHit: boolean; bytes: number }[] = []
+  #hand = 0
+
+  constructor(
+    readonly maxEntries: number,
+    readonly maxBytes: number,
+  ) {}
+
+  get keys(): string[] {
+    return this.#list.map(({ key }) => key)
+  }
+
+  get bytes(): number {
+    return this.#list.reduce((sum, { bytes }) => sum + bytes, 0)
+  }
+
+  has(key: string): boolean {
+    const found = this.#list.find((one) => one.key === key)
+    if (found) found.wasHit = true
+    return found !== undefined
+  }
+
+  keep(key: string, bytes: number): void {
+    this.has(key)
+    for (;;) {
+      const replaced = this.#list.find((one) => one.key === key)
+      const hasRoom = this.bytes - (replaced?.bytes ?? 0) + bytes <= this.maxBytes
+      if (hasRoom && replaced) {
+        replaced.bytes = bytes
+        return
+      }
+      if (hasRoom && this.#list.length < this.maxEntries) {
+        this.#list.push({ key, wasHit: false, bytes })
+        return
+      }
+      this.#evict()
+    }
+  }
+
+  delete(key: string): void {
+    const index = this.#list.findIndex((one) => one.key === key)
+    if (index < 0) return
+    this.#list.splice(index, 1)
+    if (index < this.#hand) this.#hand--
+  }
+
+  #evict(): void {
+    for (let passed = 0; ; passed++) {
+      if (this.#hand === this.#list.length) this.#hand = 0
+      const at = this.#list[this.#hand] as { wasHit: boolean }
+      if (!at.wasHit || passed === 64) {
+        this.#list.splice(this.#hand, 1)
+        return
+      }
+      at.wasHit = false
+      this.#hand++
+    }
   }
 }
 
-test('what was used less than three quarters of the entries ago is still in memory, whatever else is read and added', () => {
-  const maxEntries = 16
-  const keys = fc.array(fc.nat(40), { minLength: 100, maxLength: 400 })
-  fc.assert(
-    fc.property(keys, (wanted) => {
-      const memory = new MemoryTier('things', { maxEntries }, new CacheEvents(silentLogger))
-      const lastUse = new Map<number, number>()
-      for (const [now, key] of wanted.entries()) {
-        const found = memory.get(`${key}`)
-        if (now - (lastUse.get(key) ?? -100) < (maxEntries * 3) / 4) expect(found).toBeDefined()
-        if (!found) memory.keep(`${key}`, entry())
-        lastUse.set(key, now)
-      }
-      expect(memory.size).toBeLessThanOrEqual(maxEntries)
-    }),
-    { seed },
-  )
+describe('memory', () => {
+  test('holds what a list with a hand holds, whatever is read, kept and deleted', () => {
+    const key = fc.nat(150).map(String)
+    const step = fc.oneof(
+      { weight: 6, arbitrary: fc.record({ do: fc.constant('read' as const), key }) },
+      { weight: 4, arbitrary: fc.record({ do: fc.constant('keep' as const), key, bytes: fc.nat(30) }) },
+      { weight: 1, arbitrary: fc.record({ do: fc.constant('delete' as const), key }) },
+    )
+    const limits = fc.record({
+      maxEntries: fc.integer({ min: 1, max: 100 }),
+      maxBytes: fc.integer({ min: 30, max: 2_000 }),
+    })
+    fc.assert(
+      fc.property(
+        limits,
+        fc.array(step, { maxLength: 400, size: 'max' }),
+        ({ maxEntries, maxBytes }, steps) => {
+          const memory = memoryOf(maxEntries, maxBytes)
+          const list = new ListedTier(maxEntries, maxBytes)
+          for (const one of steps) {
+            if (one.do === 'read') expect(memory.get(one.key) !== undefined).toBe(list.has(one.key))
+            else if (one.do === 'delete') {
+              memory.delete(one.key)
+              list.delete(one.key)
+            } else {
+              memory.keep(one.key, entry(one.bytes))
+              list.keep(one.key, one.bytes)
+            }
+            expect([memory.size, memory.bytes]).toEqual([list.keys.length, list.bytes])
+          }
+          for (const held of list.keys) expect(memory.get(held)).toBeDefined()
+        },
+      ),
+      { seed },
+    )
+  })
+
+  test('keeps what is asked for now and then, however much is read once beside it', () => {
+    const memory = memoryOf(100)
+    const wanted = Array.from({ length: 50 }, (_, index) => `wanted ${index}`)
+    for (const key of wanted) memory.keep(key, entry())
+    for (let added = 0; added < 10_000; added++) {
+      memory.keep(`once ${added}`, entry())
+      if (added % 40 === 0) for (const key of wanted) expect(memory.get(key)).toBeDefined()
+    }
+    expect(memory.size).toBe(100)
+  })
+
+  test('passes over no more than 64 entries to evict one, though all of them were asked for', () => {
+    const memory = memoryOf(1_000)
+    const keys = Array.from({ length: 1_000 }, (_, index) => `${index}`)
+    for (const key of keys) memory.keep(key, entry())
+    for (const key of keys) memory.get(key)
+    memory.keep('one more', entry())
+    expect(memory.size).toBe(1_000)
+    expect(keys.filter((key) => memory.get(key) === undefined)).toEqual(['64'])
+  })
+
+  test('that is cleared is as new', () => {
+    const memory = memoryOf(2, 100)
+    for (const key of ['a', 'b', 'c']) memory.keep(key, entry(50))
+    memory.clear()
+    expect([memory.size, memory.bytes]).toEqual([0, 0])
+    for (const key of ['a', 'b', 'c']) memory.keep(key, entry(50))
+    expect(['a', 'b', 'c'].map((key) => memory.get(key) !== undefined)).toEqual([false, true, true])
+    expect([memory.size, memory.bytes]).toEqual([2, 100])
+  })
 })
 
-test('what nobody reads goes before what is read now and then', () => {
-  const memory = new MemoryTier('things', { maxEntries: 100 }, new CacheEvents(silentLogger))
-  memory.keep('read', entry())
-  memory.keep('unread', entry())
-  for (let added = 0; added < 1_000; added++) {
-    memory.keep(`${added}`, entry())
-    if (added % 60 === 0) expect(memory.get('read')).toBeDefined()
-  }
-  expect(memory.get('unread')).toBeUndefined()
+describe('an entry', () => {
+  test('is the promise of its value, and as short to await as any once it is shared', async () => {
+    const one = entry()
+    expect(await one).toBe('value')
+    share(one)
+    // By any other, `await` would go half as long again.
+    expect(Object.getPrototypeOf(one)).toBe(Promise.prototype)
+    expect([await one, await one.then((value) => `${value}!`)]).toEqual(['value', 'value!'])
+    expect(await Promise.all([one, one.finally(() => {})])).toEqual(['value', 'value'])
+  })
 })
