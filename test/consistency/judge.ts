@@ -20,8 +20,47 @@ export interface Arrival {
   readonly at: number
   readonly epoch: string
   readonly position: number
-  /** The newest commit that the client has seen, or made, before; 0 for one without tokens. */
-  readonly seen: number
+  /** The newest commit to a key that the client has seen, or made, before; 0 for one without tokens. */
+  readonly seen: (key: string) => number
+}
+
+/** What an answer has shown to its client. */
+export interface Sighting {
+  readonly key: string
+  readonly moment: number
+  /** Where it was a write: the newest commit when that began, as what was there by then is seen with it. */
+  readonly everythingUpTo?: number
+}
+
+/**
+ * What a client with tokens may not fall behind. Two transactions that were under way together may get their positions in
+ * the other order than that of their commits (ADR 16): who has seen the one need not have seen the other, unless its
+ * token says so.
+ */
+export class Seen {
+  /** Every commit up to this one. */
+  #everythingUpTo = 0
+  readonly #commits = new Map<string, number>()
+  #token: ConsistencyToken | undefined
+
+  constructor(private readonly history: History) {}
+
+  of(key: string): number {
+    const token = this.#token
+    const byToken =
+      token && token.position !== 'pending' ? this.history.momentAt(token.epoch, token.position, key) : 0
+    return Math.max(this.#everythingUpTo, this.#commits.get(key) ?? 0, byToken)
+  }
+
+  /** @param token what the client will ask with next; a pending one asks for all that is committed */
+  answered(sightings: readonly Sighting[], token: ConsistencyToken | undefined): void {
+    this.#token = token
+    for (const { key, moment, everythingUpTo = 0 } of sightings) {
+      this.#commits.set(key, Math.max(this.#commits.get(key) ?? 0, moment))
+      const everything = token?.position === 'pending' ? moment : everythingUpTo
+      this.#everythingUpTo = Math.max(this.#everythingUpTo, everything)
+    }
+  }
 }
 
 /** Holds every answer against what was committed when. */
@@ -37,18 +76,17 @@ export class Judge {
     private readonly allowInvalidated: boolean,
   ) {}
 
-  arrival({ applied }: ServiceNode, seen: number): Arrival {
+  arrival({ applied }: ServiceNode, seen: (key: string) => number): Arrival {
     return { at: this.time.now, epoch: applied.epoch, position: applied.position, seen }
   }
 
-  /** @returns the commit that the client has seen by this answer */
-  answered(arrival: Arrival, key: string, value: string | null, consistency: Consistency): number {
+  answered(arrival: Arrival, key: string, value: string | null, consistency: Consistency): Sighting {
     const reigns = this.history.reignsOf(key).filter((reign) => reign.value === value)
     const what = `${key} = ${value}`
     if (reigns.length === 0) throw new Violation(1, `${what} was answered, but never committed`)
     const newest = reigns.at(-1) as Reign
     const end = newest.until ?? Number.POSITIVE_INFINITY
-    if (end <= arrival.seen)
+    if (end <= arrival.seen(key))
       throw new Violation(5, `${what} is older than what the client had seen or written`)
     const { stale, token } = consistency
     const applied = this.history.momentAt(arrival.epoch, arrival.position, key)
@@ -60,7 +98,7 @@ export class Judge {
         throw new Violation(4, `${what} had been replaced ${behind} ms before the request arrived`)
     }
     if (token) this.#covers(token, what, newest)
-    return newest.from
+    return { key, moment: newest.from }
   }
 
   /** What an answer's token says must include what the answer shows, or the next read could go back in time. */

@@ -4,7 +4,7 @@ import type { Consistency } from '../../src/kernel/journal/consistency.js'
 import type { ConsistencyToken } from '../../src/kernel/journal/consistency-token.js'
 import { inScope } from '../../src/kernel/persistence/transaction-scope.js'
 import { History } from './history.js'
-import { type Arrival, Judge, Violation } from './judge.js'
+import { type Arrival, Judge, Seen, type Sighting, Violation } from './judge.js'
 import { type Caller, PostgresModel, selectSql, updateSql } from './postgres-model.js'
 import { RedisModel } from './redis-model.js'
 import {
@@ -39,12 +39,12 @@ class RunningClient {
   next = 0
   busy = false
   token: ConsistencyToken | undefined
-  /** The newest commit that it has seen or made; counted only with tokens. */
-  seen = 0
 
   constructor(
     readonly name: string,
     readonly client: Client,
+    /** Counted only with tokens. */
+    readonly seen: Seen,
   ) {}
 }
 
@@ -76,7 +76,9 @@ export class World {
     for (const key of scenario.keys) this.#postgres.create(key, `${key}0`)
     for (const key of scenario.absentKeys) this.#postgres.create(key, null)
     this.#postgres.skipPositions(scenario.positionsBefore)
-    this.#clients = scenario.clients.map((client, index) => new RunningClient(`client ${index + 1}`, client))
+    this.#clients = scenario.clients.map(
+      (client, index) => new RunningClient(`client ${index + 1}`, client, new Seen(this.#history)),
+    )
     this.#troublesDone = scenario.troubles.map(() => 0)
   }
 
@@ -248,10 +250,10 @@ export class World {
   #operate(client: RunningClient, id: string, operation: Operation, life: Life): void {
     const { node } = life
     const { tokens } = client.client
-    const arrival = this.#judge.arrival(node, tokens ? client.seen : 0)
+    const arrival = this.#judge.arrival(node, (key) => (tokens ? client.seen.of(key) : 0))
     const request = node.request(tokens ? client.token : undefined)
     this.#do(operation, id, node, request, arrival).then(
-      (seen) => this.#answer(client, life, () => this.#answered(client, request, node, seen)),
+      (sightings) => this.#answer(client, life, () => this.#answered(client, request, node, sightings)),
       (error: unknown) =>
         this.#answer(client, life, () => this.#judge.failed(describeOperation(operation), error)),
     )
@@ -264,24 +266,28 @@ export class World {
     this.#judging(tell)
   }
 
-  #answered(client: RunningClient, { token }: Consistency, node: ServiceNode, seen: number): void {
-    client.seen = Math.max(client.seen, seen)
+  #answered(
+    client: RunningClient,
+    { token }: Consistency,
+    node: ServiceNode,
+    sightings: readonly Sighting[],
+  ): void {
     client.token = token ?? (node.applied.epoch === '' ? undefined : node.applied.stamp())
+    client.seen.answered(sightings, client.token)
   }
 
-  /** @returns the newest commit that the client knows of by the answer */
   async #do(
     operation: Operation,
     id: string,
     node: ServiceNode,
     request: Consistency,
     arrival: Arrival,
-  ): Promise<number> {
+  ): Promise<readonly Sighting[]> {
     const { cache } = node
     switch (operation.kind) {
       case 'read': {
         const value = await this.#read(node, operation.key, request)
-        return this.#judged(() => this.#judge.answered(arrival, rowOf(operation.key), value, request))
+        return this.#judged(() => [this.#judge.answered(arrival, rowOf(operation.key), value, request)])
       }
       case 'read many': {
         const values = await cache.getMany(
@@ -296,34 +302,35 @@ export class World {
           },
           { consistency: request, tagsOf: (value) => (value ? [tagOf(value[0] as string)] : []) },
         )
-        let seen = 0
-        for (const key of operation.keys) {
-          const one = this.#judged(() => this.#judge.answered(arrival, key, values.get(key) ?? null, request))
-          seen = Math.max(seen, one)
-        }
-        return seen
+        return this.#judged(() =>
+          operation.keys.map((key) => this.#judge.answered(arrival, key, values.get(key) ?? null, request)),
+        )
       }
-      case 'write':
-        await this.#write(node, operation.key, operation.how, id, request)
-        return operation.how === 'fails' ? 0 : this.#momentOf(id, operation.key)
+      case 'write': {
+        const { key, how } = operation
+        const everythingUpTo = this.#history.moment
+        await this.#write(node, key, how, id, request)
+        const moment = how === 'fails' ? 0 : this.#momentOf(id, key)
+        return moment === 0 ? [] : [{ key, moment, everythingUpTo }]
+      }
       case 'set': {
         const stamp = cache.capture()
         const value = await this.#postgres.read(this.#lifeOf(node), operation.key)
         await cache.set(operation.key, value, { stamp, tags: [tagOf(operation.key)] })
-        return 0
+        return []
       }
       case 'remove':
         await cache.remove(operation.key)
-        return 0
+        return []
       case 'expire':
         await cache.expire(operation.key)
-        return 0
+        return []
       case 'clear':
         await cache.clear()
-        return 0
+        return []
       case 'check':
         await node.check.run()
-        return 0
+        return []
     }
   }
 
@@ -529,12 +536,12 @@ export class World {
     }
   }
 
-  #judged(tell: () => number): number {
-    let seen = 0
+  #judged(tell: () => readonly Sighting[]): readonly Sighting[] {
+    let sightings: readonly Sighting[] = []
     this.#judging(() => {
-      seen = tell()
+      sightings = tell()
     })
-    return seen
+    return sightings
   }
 }
 
