@@ -94,9 +94,7 @@ export class Kernel1700000000000 implements MigrationInterface {
     const byIndexOnly =
       'set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off'
 
-    // With `before_commit` as the last statement of a transaction that has written events, right before its COMMIT and sent
-    // along with it: what it returns is only to be believed once that has been answered
-    // (docs/adr/0016-a-quiet-node-numbers-in-the-transaction-itself.md). No row where it declines.
+    // Takes the lock for as long as its transaction lasts, hence one of its own; only `number_before_commit` may say otherwise.
     await queryRunner.query(`
       create function aftercommit_kernel.number_outbox(
         at_most integer, notify_channel text default null, before_commit boolean default false)
@@ -106,21 +104,12 @@ export class Kernel1700000000000 implements MigrationInterface {
         call_id uuid := gen_random_uuid();
         base bigint;
       begin
-        if before_commit then
-          -- Declines, where the lock would not be free again in a moment: it is held until COMMIT has been flushed, and
-          -- with a standby to wait for, until that has answered, or for ever.
-          if current_setting('transaction_isolation') <> 'read committed'
-            or current_setting('synchronous_commit') = 'off'
-            or current_setting('synchronous_standby_names') <> ''
-            or not pg_try_advisory_xact_lock(hashtextextended('aftercommit_kernel.number_outbox', 0)) then
-            return;
-          end if;
-        else
-          -- Under REPEATABLE READ the snapshot would be older than the lock, and inside somebody's
-          -- transaction a position could be seen for rows that are not committed yet.
-          if current_setting('transaction_isolation') <> 'read committed' then
-            raise exception 'aftercommit: numbering needs READ COMMITTED';
-          end if;
+        -- Under REPEATABLE READ the snapshot would be older than the lock.
+        if current_setting('transaction_isolation') <> 'read committed' then
+          raise exception 'aftercommit: numbering needs READ COMMITTED';
+        end if;
+        if not before_commit then
+          -- Inside somebody's transaction a position could be seen for rows that are not committed yet.
           if pg_current_xact_id_if_assigned() is not null then
             raise exception 'aftercommit: numbering needs a transaction of its own';
           end if;
@@ -132,8 +121,8 @@ export class Kernel1700000000000 implements MigrationInterface {
           elsif current_setting('synchronous_commit') in ('off', 'local') then
             perform set_config('synchronous_commit', 'on', true);
           end if;
-          perform pg_advisory_xact_lock(hashtextextended('aftercommit_kernel.number_outbox', 0));
         end if;
+        perform pg_advisory_xact_lock(hashtextextended('aftercommit_kernel.number_outbox', 0));
 
         -- A new statement, hence a new snapshot: it sees what the previous holder of the lock numbered.
         select h.position, h.numbering_id, aftercommit_kernel.current_epoch() into strict base, head_id, epoch
@@ -173,12 +162,21 @@ export class Kernel1700000000000 implements MigrationInterface {
         return next;
       end $$`)
 
-    // What is wrong is said by the numbering after COMMIT, as ever; the write is not to be refused for it.
+    // The last statement of a transaction that has written events, right before its COMMIT and sent along with it: what it
+    // returns is only to be believed once that has been answered
+    // (docs/adr/0016-a-quiet-node-numbers-in-the-transaction-itself.md). No row where it declines: the lock is held until
+    // COMMIT has been flushed, and with a standby to wait for, until that has answered, or for ever. Nor where it fails:
+    // what is wrong is said by the numbering after COMMIT, as ever, and the write is not to be refused for it.
     await queryRunner.query(`
       create function aftercommit_kernel.number_before_commit(at_most integer, notify_channel text)
       returns table (head bigint, head_id uuid, numbered integer, epoch text, messages json)
       language plpgsql volatile as $$
       begin
+        if current_setting('synchronous_commit') = 'off'
+          or current_setting('synchronous_standby_names') <> ''
+          or not pg_try_advisory_xact_lock(hashtextextended('aftercommit_kernel.number_outbox', 0)) then
+          return;
+        end if;
         return query select * from aftercommit_kernel.number_outbox(at_most, notify_channel, before_commit => true);
       exception when others then
         return;

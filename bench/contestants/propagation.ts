@@ -263,11 +263,9 @@ async function ourNode(settings: EntrantSettings, wrappers: Wrappers = {}) {
   const { outbox, unitOfWork, dispatcher, applied } = parts
   /** Committed when it resolves, and on its way as from a command. */
   const write = async (id: string) => {
-    const { dispatched } = await unitOfWork.run(() =>
-      outbox.write([new ItemsChanged({ keys: [id], tags: [] })]),
-    )
+    const committed = await unitOfWork.run(() => outbox.write([new ItemsChanged({ keys: [id], tags: [] })]))
     // One that fails, on a machine that stalls for seconds, is made up for by the next check, as in production.
-    return { dispatched: (dispatched ?? dispatcher.dispatch()).catch(() => {}) }
+    return { dispatched: dispatcher.afterCommit(committed).catch(() => {}) }
   }
   return { write, applied }
 }

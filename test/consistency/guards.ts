@@ -391,9 +391,10 @@ export const guards: readonly Guard[] = [
     name: 'numbering takes a lock',
     promise: 2,
     file: 'migrations/1700000000000-kernel.ts',
-    snippet: `          perform pg_advisory_xact_lock(hashtextextended('aftercommit_kernel.number_outbox', 0));
-        end if;`,
-    without: '        end if;',
+    snippet: `perform pg_advisory_xact_lock(hashtextextended('aftercommit_kernel.number_outbox', 0));
+
+`,
+    without: '',
     why: 'Two callers would give the same position to two events.',
     shownBy: { test: 'test/integration/kernel/numbering.test.ts', title: 'eight numbering at once' },
   },

@@ -75,7 +75,7 @@ export class CommandBus implements Bus<'command'> {
   async #afterCommit(committed: Committed<unknown>, consistency: Consistency | undefined): Promise<void> {
     if (!committed.hasEvents) return consistency?.wrote()
     await this.faults.at('after-commit')
-    const dispatched = (committed.dispatched ?? this.dispatcher.dispatch()).then(
+    const dispatched = this.dispatcher.afterCommit(committed).then(
       (token) => consistency?.wrote(token),
       (error: unknown) => {
         // Committed all the same: the next check of any node gives it a position.

@@ -81,6 +81,11 @@ export class Dispatcher {
     return this.#numberBehindCommit(transaction)
   }
 
+  /** The dispatch of what has been committed: the one that has gone out with its COMMIT, or else one that begins now. */
+  afterCommit({ dispatched }: Pick<CommitAnswer, 'dispatched'>): Promise<ConsistencyToken> {
+    return dispatched ?? this.dispatch()
+  }
+
   /** Waits for dispatches under way. Writes must have ended before. */
   async stop(): Promise<void> {
     this.#stopped = true

@@ -242,11 +242,13 @@ export class EventHandlerRunner {
   }
 
   /** After a COMMIT: where this fails, the next check of any node gives the events their positions. */
-  async #dispatch({ hasEvents, dispatched }: Omit<Committed<unknown>, 'result'>): Promise<void> {
-    if (!hasEvents) return
-    await (dispatched ?? this.dispatcher.dispatch()).catch((error: unknown) =>
-      this.logger.warn({ err: error }, 'the dispatch after an event handler failed'),
-    )
+  async #dispatch(committed: Omit<Committed<unknown>, 'result'>): Promise<void> {
+    if (!committed.hasEvents) return
+    await this.dispatcher
+      .afterCommit(committed)
+      .catch((error: unknown) =>
+        this.logger.warn({ err: error }, 'the dispatch after an event handler failed'),
+      )
   }
 
   async #fail(delivery: Delivery, error: unknown): Promise<void> {

@@ -14,7 +14,6 @@ export class Outbox implements InvalidationWriter {
   async write(events: readonly DomainEvent[]): Promise<void> {
     const write = () => inScope(({ writeEvents }) => writeEvents(events))
     if (currentScope()) return write()
-    const { dispatched } = await this.unitOfWork.run(write)
-    await (dispatched ?? this.dispatcher.dispatch())
+    await this.dispatcher.afterCommit(await this.unitOfWork.run(write))
   }
 }
