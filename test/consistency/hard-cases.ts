@@ -26,16 +26,27 @@ export const hardCases: Readonly<Record<string, Scenario>> = {
     troubles: [[{ kind: 'Postgres goes' }]],
     entry: { failSafe: true, allowInvalidated: true },
   }),
+  /** The one that commits last may have the first position: its client, who knows that, need not see the other yet. */
+  'two writes that overlap': hardCase({
+    clients: [
+      client(read(1, 'a')),
+      { tokens: true, operations: [{ kind: 'write', node: 1, key: 'c', how: 'creates' }, read(1, 'a')] },
+      client(write('by tag')),
+    ],
+    slowNumbering: true,
+  }),
 }
 
 function hardCase({
   clients,
   troubles = [],
   entry = {},
+  slowNumbering = false,
 }: {
   clients: readonly Client[]
   troubles?: readonly (readonly Trouble[])[]
   entry?: Partial<EntryOptions>
+  slowNumbering?: boolean
 }): Scenario {
   return {
     nodes: 2,
@@ -47,7 +58,7 @@ function hardCase({
     replayAtStart: 1_000,
     positionsBefore: 0,
     checksByItself: false,
-    slowNumbering: false,
+    slowNumbering,
     slowReplies: true,
     copiesOfHints: 1,
     hearsItself: false,
