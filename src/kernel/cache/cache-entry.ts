@@ -2,40 +2,10 @@ import type { Stamp } from '../journal/applied-journal.js'
 import type { LastingOptions } from './entry-options.js'
 import { isShareable } from './mutation-safety.js'
 
-/** What an entry is made of. Times are monotonic ms of this node. */
-export interface EntryParts {
-  /** What is kept of the value: itself, frozen, or what copies are made from. Callers are given `givenOf` it. */
-  readonly kept: unknown
-  /** Where the load of the value began. A copy keeps it: the copy is as old as what it was copied from. */
-  readonly stamp: Stamp
-  /** What the value depends on beside its own key and cache: its tags, and the cached reads inside its load. */
-  readonly names: readonly string[]
-  /** The slots of its key, its cache and its names in the table of last invalidations. */
-  readonly slots: readonly number[]
-  /** When this node came by the value, or up to 1 ms later. */
-  readonly obtainedAt: number
-  /** The end of its time in memory. */
-  readonly freshUntil: number
-  /** The end of its time as a fail-safe value. */
-  readonly usableUntil: number
-  /** From when on a hit starts an eager refresh. `never`, also while one is under way. */
-  refreshAt: number
-  /** Whether it can be protected from those who are given it; if not, it is given to those who wait and forgotten. */
-  readonly keepable: boolean
-  readonly bytes: number
-  readonly etag?: string | undefined
-  readonly lastModified?: string | undefined
-  /** Milliseconds between the begin of its time in memory and the end, had the copy been made when it was loaded. */
-  readonly wholeMs: number
-  /** For L2, where it has yet to be written; forgotten then. */
-  life: Life | undefined
-  /** What its load has decided, on whatever node, for each copy of it. */
-  readonly lasting?: LastingOptions | undefined
-}
-
 /**
- * A cached value with what its freshness is judged by, as one node holds it. Only `refreshAt`, `wasHit`, `isShared`,
- * `failure` and `life` ever change: they say what this node is about to do, not what the value is.
+ * A cached value with what its freshness is judged by, as one node holds it. Times are monotonic ms of this node. Only
+ * `refreshAt`, `wasHit`, `isShared`, `failure` and `life` ever change: they say what this node is about to do, not what the
+ * value is.
  *
  * An entry is itself the promise that a hit is answered with, one for all callers where they may share the value. Of many
  * keys, each object on the way is a line of the processor's cache that is not there: with entry and promise apart, hits
@@ -45,28 +15,41 @@ export interface EntryParts {
  * There are millions of them. V8 keeps a whole number below 2^31 in the field itself, and any other in 16 bytes beside
  * it; times that may be rounded, to the safe side, are whole.
  */
-export class CacheEntry extends Promise<unknown> implements EntryParts {
-  // What a hit looks at, right behind what `await` does.
+export class CacheEntry extends Promise<unknown> {
+  // First what a hit looks at, right behind what `await` does.
+  /** Where the load of the value began. A copy keeps it: the copy is as old as what it was copied from. */
   readonly stamp: Stamp
+  /** The end of its time in memory. */
   readonly freshUntil: number
+  /** From when on a hit starts an eager refresh. `never`, also while one is under way. */
   refreshAt: number
   /** Whether it was asked for since eviction last came by. */
   wasHit = false
   /** Whether it is what hits are answered with: from the second on, where all callers may be given the same value. */
   isShared = false
+  /** What is kept of the value: itself, frozen, or what copies are made from. Callers are given `givenOf` it. */
   readonly kept: unknown
+  /** The slots of its key, its cache and its names in the table of last invalidations. */
   readonly slots: readonly number[]
+  /** When this node came by the value, or up to 1 ms later. */
   readonly obtainedAt: number
+  /** Whether it can be protected from those who are given it; if not, it is given to those who wait and forgotten. */
   readonly keepable: boolean
+  /** What the value depends on beside its own key and cache: its tags, and the cached reads inside its load. */
   readonly names: readonly string[]
+  /** The end of its time as a fail-safe value. */
   readonly usableUntil: number
   /** The last load in its place that failed, or took too long. */
   failure: LoadFailure | undefined
+  /** Whole, so that sums of them come back to 0. */
   readonly bytes: number
   readonly etag: string | undefined
   readonly lastModified: string | undefined
+  /** Milliseconds between the begin of its time in memory and the end, had the copy been made when it was loaded. */
   readonly wholeMs: number
+  /** For L2, where it has yet to be written; forgotten then. */
   life: Life | undefined
+  /** What its load has decided, on whatever node, for each copy of it. */
   readonly lasting: LastingOptions | undefined
 
   /** What is made by `then` is no entry. */
@@ -89,10 +72,12 @@ export class CacheEntry extends Promise<unknown> implements EntryParts {
     this.etag = parts.etag
     this.lastModified = parts.lastModified
     this.wholeMs = parts.wholeMs
-    this.life = parts.life
     this.lasting = parts.lasting
   }
 }
+
+/** What an entry begins with. */
+export type EntryParts = Omit<CacheEntry, keyof Promise<unknown> | 'wasHit' | 'isShared' | 'failure' | 'life'>
 
 /**
  * Has hits answered with the entry itself, if all callers may be given the same value. By its prototype `await` tells a

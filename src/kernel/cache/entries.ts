@@ -1,6 +1,6 @@
 import type { Stamp } from '../journal/applied-journal.js'
 import { dependencyOn } from '../journal/invalidation-rules.js'
-import { CacheEntry, type EntryParts, type Life, never } from './cache-entry.js'
+import { CacheEntry, type Life, never } from './cache-entry.js'
 import type { CacheSurroundings, HybridCacheOptions } from './cache-options.js'
 import { type AdaptiveOptions, type EntryOptions, lastingOf } from './entry-options.js'
 import type { Validators } from './load-context.js'
@@ -92,7 +92,7 @@ export class Entries {
     names: readonly string[],
     life: Life,
     options: EntryOptions,
-    { etag, lastModified, lasting }: Pick<EntryParts, 'etag' | 'lastModified' | 'lasting'>,
+    { etag, lastModified, lasting }: Partial<Pick<CacheEntry, 'etag' | 'lastModified' | 'lasting'>>,
   ): CacheEntry {
     const { clock, clusterClock } = this.around
     const now = clock.now()
@@ -120,7 +120,6 @@ export class Entries {
       etag,
       lastModified,
       wholeMs: Math.floor(Math.min(life.freshUntil - life.loadedAt, life.l1TtlMs)),
-      life: undefined,
       lasting,
     })
   }

@@ -21,7 +21,9 @@ function entry(bytes = 0): CacheEntry {
     keepable: true,
     bytes,
     wholeMs: 1_000,
-    life: undefined,
+    etag: undefined,
+    lastModified: undefined,
+    lasting: undefined,
   })
 }
 
