@@ -12,7 +12,7 @@ import type { SharedTier } from './shared-tier.js'
 
 /** What one cache may hold in memory. */
 export interface MemoryLimits {
-  /** Entries in memory; the least recently used go first. */
+  /** Entries in memory; the ones that nobody asks for go first. */
   readonly maxEntries: number
   /** Bytes of all values in memory, by an estimate. Default: no limit. */
   readonly maxBytes?: number | undefined

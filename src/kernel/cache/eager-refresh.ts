@@ -3,7 +3,7 @@ import { type CacheEntry, never } from './cache-entry.js'
 import type { Read } from './cache-options.js'
 import type { CacheStatistics } from './cache-statistics.js'
 import type { ClusterFlight } from './cluster-flight.js'
-import type { Flights } from './flights.js'
+import { type Flights, Seat } from './flights.js'
 import type { MemoryTier } from './memory-tier.js'
 import type { SingleLoads } from './misses.js'
 import type { Tiers } from './tiers.js'
@@ -59,10 +59,11 @@ export class EagerRefresh {
         goesOnAlone: true,
         joinableMs: options.hardTimeoutMs,
       }
-      const passage = this.flights.board(key, 0, plan)
+      const seat = new Seat()
+      const landing = this.flights.board(key, 0, plan, seat)
       // Nobody waits for it, so that a failure is told as one in the background.
-      passage.leave()
-      await passage.landing
+      seat.leave()
+      await landing
       loaded = true
     } finally {
       if (lock?.held) lock.release(loaded)

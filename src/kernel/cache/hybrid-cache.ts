@@ -77,10 +77,11 @@ export class HybridCache<Value = unknown, Key extends string = string> {
     const failSafe = new FailSafe(name, around, memory, statistics)
     const cluster = new ClusterFlight(around, entries, tiers)
     this.#single = new SingleLoads(tiers, cluster, loader, clock)
-    this.#misses = new Misses(name, around, flights, tiers, failSafe, statistics)
+    const answers = new Answers(name, around, entries, statistics)
+    this.#misses = new Misses(name, around, flights, tiers, failSafe, answers, statistics)
     this.#eager = new EagerRefresh(flights, tiers, cluster, this.#single, memory, statistics, clock)
     this.#writes = new CacheWrites(options, around, entries, tiers, loader)
-    this.#answers = new Answers(name, around, entries, statistics)
+    this.#answers = answers
     this.#memory = memory
     this.#tiers = tiers
     this.#oneTier = new OneTierReads(lease, tiers, loader)
@@ -112,35 +113,44 @@ export class HybridCache<Value = unknown, Key extends string = string> {
     factory: Factory<Value, Result>,
     options: ReadOptions<Result> = noOptions,
   ): Promise<Result> {
-    const shared = this.#sharedAnswer(key, options) as Promise<Result> | undefined
-    return shared ?? this.#getOrCreate(key, factory, options)
+    const answer = this.#sharedAnswer(key, options) ?? this.#answer(key, factory, options)
+    return answer as Promise<Result>
   }
 
-  async #getOrCreate<Result extends Value>(
+  /** Not an async function where the request demands nothing: that would be 5 % of a read from L2. */
+  #answer<Result extends Value>(
     key: Key,
     factory: Factory<Value, Result>,
     options: ReadOptions<Result>,
-  ): Promise<Result> {
-    if (currentScope()) {
-      return (await loadInTransaction(this.#read(key, factory, options), this.statistics)) as Result
+  ): Promise<unknown> {
+    try {
+      const read = this.#read(key, factory, options)
+      const { consistency } = options
+      const isPlain = !currentScope() && (!consistency || consistency.isUndemanding)
+      return isPlain ? this.#current(read) : this.#demanded(read)
+    } catch (error) {
+      return Promise.reject(error)
     }
+  }
+
+  async #demanded(read: Read): Promise<unknown> {
+    if (currentScope()) return loadInTransaction(read, this.statistics)
+    const { consistency } = read.options
+    await consistency?.satisfy()
+    if (!consistency?.onlyTier) return this.#current(read)
+    const landing = await this.#oneTier.fetch(read, consistency.onlyTier)
+    return this.#answers.of(read.key, landing, read.options)
+  }
+
+  /** From memory, or wherever else it comes from. */
+  #current(read: Read): Promise<unknown> {
+    const { key, options } = read
     const { lease, clock } = this.around
-    const { consistency } = options
-    const satisfying = consistency?.satisfy()
-    if (satisfying) await satisfying
-    if (consistency?.onlyTier) {
-      const landing = await this.#oneTier.fetch(this.#read(key, factory, options), consistency.onlyTier)
-      return this.#answers.of(key, landing, options) as Result
-    }
-    const hit = this.#freshInMemory(key, lease.heldAt(), options.entry)
-    if (hit === undefined) {
-      const landing = await this.#misses.fetch(this.#read(key, factory, options), this.#single)
-      return this.#answers.of(key, landing, options) as Result
-    }
-    if (hit.refreshAt !== never && hit.refreshAt <= clock.now())
-      this.#eager.begin(this.#read(key, factory, options), hit)
+    const hit = this.#freshInMemory(key as Key, lease.heldAt(), options.entry)
+    if (hit === undefined) return this.#misses.answer(read, this.#single)
+    if (hit.refreshAt !== never && hit.refreshAt <= clock.now()) this.#eager.begin(read, hit)
     share(hit)
-    return this.#answers.ofHit(key, hit, options) as Result
+    return Promise.resolve(this.#answers.ofHit(key, hit, options))
   }
 
   /**
@@ -200,8 +210,7 @@ export class HybridCache<Value = unknown, Key extends string = string> {
         if (hit) return this.#answers.ofHit(key, hit, options)
         const alone: Factory<Value, Result> = async ({ signal }) =>
           (await loadMissing([key], signal)).get(key) as Result
-        const landing = await this.#misses.fetch(this.#read(key, alone, options), batch)
-        return this.#answers.of(key, landing, options)
+        return this.#misses.answer(this.#read(key, alone, options), batch)
       }),
     )
     const found = wanted.map((key, index) => [key, answers[index] as Result] as const)

@@ -1,10 +1,11 @@
 import type { Clock } from '../clock.js'
+import type { Answers } from './answers.js'
 import { LoadTimeoutError } from './cache-errors.js'
 import type { CacheSurroundings, Read } from './cache-options.js'
 import type { CacheStatistics } from './cache-statistics.js'
 import type { ClusterFlight } from './cluster-flight.js'
 import type { FailSafe } from './fail-safe.js'
-import type { FlightPlan, Flights, Landing, Passage } from './flights.js'
+import { type FlightPlan, type Flights, type Landing, Seat } from './flights.js'
 import type { Loader, LoadWaiters } from './loader.js'
 import { waitFor } from './patience.js'
 import type { Tiers } from './tiers.js'
@@ -25,71 +26,64 @@ export class Misses {
     private readonly flights: Flights,
     private readonly tiers: Tiers,
     private readonly failSafe: FailSafe,
+    private readonly answers: Answers,
     private readonly statistics: CacheStatistics,
   ) {}
 
-  /** @throws as `HybridCache.getOrCreate` */
-  async fetch(read: Read, route: Route): Promise<Landing> {
-    const { key, entry, options } = read
+  /**
+   * What the caller is answered.
+   *
+   * @throws as `HybridCache.getOrCreate`
+   */
+  async answer(read: Read, route: Route): Promise<unknown> {
+    const { key, options } = read
     options.signal?.throwIfAborted()
-    const throttled = this.failSafe.whileThrottled(read)
-    if (throttled) return throttled
-    const passage = this.#setOff(read, route)
+    const seat = new Seat()
+    let landing = this.failSafe.whileThrottled(read)
     try {
-      return await waitFor(
-        passage.landing,
-        {
-          // Without anything to answer instead, a soft timeout has nothing to say.
-          softMs: entry.failSafe ? entry.softTimeoutMs : Number.POSITIVE_INFINITY,
-          hardMs: entry.hardTimeoutMs,
-          signal: options.signal,
-          instead: () => this.failSafe.afterTimeout(read),
-          tooLate: () => new LoadTimeoutError(this.cache, key, entry.hardTimeoutMs),
-        },
-        this.around.clock,
-      )
+      landing ??= await this.#patiently(this.#setOff(read, route, seat), read)
     } catch (error) {
-      const fallback = this.failSafe.afterFailure(read, error)
-      if (!fallback) throw error
-      return fallback
+      landing = this.failSafe.afterFailure(read, error)
+      if (!landing) throw error
     } finally {
-      passage.leave()
+      seat.leave()
     }
+    return this.answers.of(key, landing, options)
   }
 
-  #setOff(read: Read, route: Route): Passage {
-    const { lease } = this.around
-    if (lease.holds()) return this.#board(read, route)
-    let left = false
-    let passage: Passage | undefined
-    const alone = new AbortController()
-    const leave = (): void => {
-      left = true
-      passage?.leave()
-      if (!read.entry.backgroundCompletion) alone.abort()
-    }
-    const travel = async (): Promise<Landing> => {
-      await this.around.renewLease()
-      if (!lease.holds()) {
-        this.statistics.bypasses++
-        return route.bypass(read, { signal: alone.signal, awaited: true })
-      }
-      const hit = this.tiers.inMemory(read.key, read.entry)
-      if (hit) return hit
-      passage = this.#board(read, route)
-      if (left) passage.leave()
-      return passage.landing
-    }
-    return { landing: travel(), leave }
+  #setOff(read: Read, route: Route, seat: Seat): Promise<Landing> {
+    return this.around.lease.holds()
+      ? this.#board(read, route, seat)
+      : this.#renewLeaseAndBoard(read, route, seat)
   }
 
-  #board(read: Read, route: Route): Passage {
+  #patiently(landing: Promise<Landing>, read: Read): Promise<Landing> {
+    const { key, entry, options } = read
+    const hardMs = entry.hardTimeoutMs
+    // Without anything to answer instead, a soft timeout has nothing to say.
+    const softMs = entry.failSafe ? entry.softTimeoutMs : Number.POSITIVE_INFINITY
+    const { signal } = options
+    if (softMs === Number.POSITIVE_INFINITY && hardMs === Number.POSITIVE_INFINITY && !signal) return landing
+    const instead = () => this.failSafe.afterTimeout(read)
+    const tooLate = () => new LoadTimeoutError(this.cache, key, hardMs)
+    return waitFor(landing, { softMs, hardMs, signal, instead, tooLate }, this.around.clock)
+  }
+
+  async #renewLeaseAndBoard(read: Read, route: Route, seat: Seat): Promise<Landing> {
+    const { key, entry } = read
+    await this.around.renewLease()
+    if (this.around.lease.holds()) return this.tiers.inMemory(key, entry) ?? this.#board(read, route, seat)
+    this.statistics.bypasses++
+    return route.bypass(read, this.flights.boardAlone(key, entry.backgroundCompletion, seat))
+  }
+
+  #board(read: Read, route: Route, seat: Seat): Promise<Landing> {
     const plan: FlightPlan = {
       fly: (flight) => route.fly(read, flight),
       goesOnAlone: read.entry.backgroundCompletion,
       joinableMs: read.entry.hardTimeoutMs,
     }
-    return this.flights.board(read.key, read.options.consistency?.requiredPosition ?? 0, plan)
+    return this.flights.board(read.key, read.options.consistency?.requiredPosition ?? 0, plan, seat)
   }
 }
 
@@ -102,14 +96,16 @@ export class SingleLoads implements Route {
     private readonly clock: Clock,
   ) {}
 
-  async fly(read: Read, waiters: LoadWaiters): Promise<Landing> {
+  fly(read: Read, waiters: LoadWaiters): Promise<Landing> {
     const askedAt = this.clock.now()
-    const copy = await this.tiers.copyFromShared(read.key, read.entry)
-    if (copy) return copy
+    const copied = this.tiers.copyFromShared(read.key, read.entry)
+    return copied.then((copy) => copy ?? this.#loadOnce(read, waiters, askedAt))
+  }
+
+  #loadOnce(read: Read, waiters: LoadWaiters, askedAt: number): Promise<Landing> {
+    const { key, entry } = read
     const load = () => this.load(read, waiters)
-    return this.cluster.applies(read.key, read.entry)
-      ? this.cluster.fetch(read.key, read.entry, load, askedAt)
-      : load()
+    return this.cluster.applies(key, entry) ? this.cluster.fetch(key, entry, load, askedAt) : load()
   }
 
   async bypass(read: Read, waiters: LoadWaiters): Promise<Landing> {

@@ -19,18 +19,7 @@ export interface Patience<Result> {
  *
  * @throws what `arriving` throws, `tooLate()`, or the signal's reason
  */
-export function waitFor<Result>(
-  arriving: Promise<Result>,
-  patience: Patience<Result>,
-  clock: Clock,
-): Promise<Result> {
-  const { softMs, hardMs, signal } = patience
-  const isEndless =
-    softMs === Number.POSITIVE_INFINITY && hardMs === Number.POSITIVE_INFINITY && signal === undefined
-  return isEndless ? arriving : race(arriving, patience, clock)
-}
-
-async function race<Result>(
+export async function waitFor<Result>(
   arriving: Promise<Result>,
   { softMs, hardMs, signal, instead, tooLate }: Patience<Result>,
   clock: Clock,

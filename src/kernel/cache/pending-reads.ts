@@ -1,6 +1,9 @@
-interface PendingRead<Found> {
-  readonly name: string
-  resolve(found: Found | undefined | Promise<Found | undefined>): void
+/** Reads that go out as one command. */
+interface Batch {
+  readonly names: string[]
+  /** Resolves with what Redis has under the names, in their order; with undefined if there is no answer. */
+  readonly answered: Promise<readonly (Buffer | null)[] | undefined>
+  readonly send: () => void
 }
 
 /**
@@ -14,7 +17,7 @@ const largestBatch = 16
  * command object, a promise of the client's, and a reply to match.
  */
 export class PendingReads<Found> {
-  #pending: PendingRead<Found>[] = []
+  #open: Batch | undefined
 
   /**
    * @param ask resolves with the bytes in the order of the names, null for what there is not, or with undefined if there is
@@ -31,23 +34,24 @@ export class PendingReads<Found> {
 
   /** @returns undefined if there is nothing under that name, or no answer */
   read(name: string): Promise<Found | undefined> {
-    return new Promise((resolve) => {
-      const count = this.#pending.push({ name, resolve })
-      if (count === 1) setImmediate(() => this.#send())
-      else if (count === largestBatch) this.#send()
-    })
+    this.#open ??= this.#begin()
+    const batch = this.#open
+    const index = batch.names.push(name) - 1
+    if (index === largestBatch - 1) batch.send()
+    return batch.answered.then((found) => found && this.decode(name, found[index] ?? null))
   }
 
-  #send(): void {
-    const batch = this.#pending
-    // Sent already, as it was full.
-    if (batch.length === 0) return
-    this.#pending = []
-    void this.ask(batch.map(({ name }) => name)).then((found) => {
-      for (let index = 0; index < batch.length; index++) {
-        const { name, resolve } = batch[index] as PendingRead<Found>
-        resolve(found && this.decode(name, found[index] ?? null))
+  #begin(): Batch {
+    const names: string[] = []
+    let send = () => {}
+    const answered: Batch['answered'] = new Promise((resolve) => {
+      send = () => {
+        this.#open = undefined
+        resolve(this.ask(names))
       }
     })
+    const batch = { names, answered, send }
+    setImmediate(() => this.#open === batch && send())
+    return batch
   }
 }

@@ -135,10 +135,11 @@ export class Tiers {
     if (events.wants('fenced')) events.emit('fenced', { cache: this.cache.name, key, from })
   }
 
-  async #fetchCopy(key: string, options: EntryOptions): Promise<Landing | undefined> {
+  #fetchCopy(key: string, options: EntryOptions): Promise<Landing | undefined> {
     const shared = this.sharedKey(key)
-    const found = await this.around.shared.get(shared)
-    return found && this.#adopt(key, found, shared.epoch, options)
+    return this.around.shared
+      .get(shared)
+      .then((found) => found && this.#adopt(key, found, shared.epoch, options))
   }
 
   async #fetchCopies(

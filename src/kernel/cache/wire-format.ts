@@ -58,7 +58,9 @@ export class PayloadTooLargeError extends Error {
  */
 export class WireFormat {
   readonly #mac: Mac
+  /** Kept, as a view of a part for each look at one would cost more than copying that part. */
   readonly #expected = Buffer.alloc(macLength)
+  readonly #found = Buffer.alloc(macLength)
 
   constructor(
     installation: { readonly secret: Buffer },
@@ -90,7 +92,8 @@ export class WireFormat {
     if (bytes[1] !== this.options.serializer.format) return undefined
     // Before anything else is believed, the lengths in it included.
     this.#expected.write(this.#macOf(name, bytes), 'latin1')
-    if (!timingSafeEqual(this.#expected, bytes.subarray(macStart, headerStart))) return undefined
+    bytes.copy(this.#found, 0, macStart, headerStart)
+    if (!timingSafeEqual(this.#expected, this.#found)) return undefined
     const payloadStart = metaStart + bytes.readUInt32LE(metaLengthStart)
     const payload = bytes.subarray(payloadStart)
     if (bytes[2] !== compressed) return this.#entry(bytes, payloadStart, payload)
