@@ -60,8 +60,8 @@ export const guards: readonly Guard[] = [
     name: 'a copy from L2 is of the epoch in which it was asked for',
     promise: 3,
     file: `${cache}/tiers.ts`,
-    snippet: 'return found && this.#adopt(key, found, shared.epoch, options)',
-    without: 'return found && this.#adopt(key, found, this.around.applied.epoch, options)',
+    snippet: 'found && this.#adopt(key, found, shared.epoch, options)',
+    without: 'found && this.#adopt(key, found, this.around.applied.epoch, options)',
     why: 'An epoch that begins while Redis answers would take over the old one’s position.',
   },
   {
@@ -163,15 +163,15 @@ export const guards: readonly Guard[] = [
     name: 'no flight, and no copy from L2, without a lease',
     promise: 4,
     file: `${cache}/misses.ts`,
-    snippet: 'if (lease.holds()) return this.#board(read, route)',
-    without: 'return this.#board(read, route)',
+    snippet: 'if (this.around.lease.holds()) return this.#board(read, route, seat)',
+    without: 'return this.#board(read, route, seat)',
     why: 'A copy from L2 is compared with what this node knows, which may be too little.',
   },
   {
     name: 'what a caller joined is compared by its real tags when it lands',
     promise: 3,
     file: `${cache}/flights.ts`,
-    snippet: 'if (nothingBetween || hasLeft()) return landing',
+    snippet: 'if (nothingBetween || seat.hasLeft) return landing',
     without: 'return landing',
     why: 'The tag was invalidated after the flight began and before this caller came.',
     hardCase: 'a load whose tags come late',
@@ -197,10 +197,8 @@ export const guards: readonly Guard[] = [
     name: 'a read in a unit of work bypasses the cache',
     promise: 1,
     file: `${cache}/hybrid-cache.ts`,
-    snippet: `    if (currentScope()) {
-      return (await loadInTransaction(`,
-    without: `    if (currentScope() && false) {
-      return (await loadInTransaction(`,
+    snippet: 'if (currentScope()) return loadInTransaction(read, this.statistics)',
+    without: '',
     why: 'What it sees may never be committed.',
   },
   {

@@ -52,9 +52,8 @@ export class Misses {
   }
 
   #setOff(read: Read, route: Route, seat: Seat): Promise<Landing> {
-    return this.around.lease.holds()
-      ? this.#board(read, route, seat)
-      : this.#renewLeaseAndBoard(read, route, seat)
+    if (this.around.lease.holds()) return this.#board(read, route, seat)
+    return this.#renewLeaseAndBoard(read, route, seat)
   }
 
   #patiently(landing: Promise<Landing>, read: Read): Promise<Landing> {
