@@ -50,9 +50,13 @@ export interface Row extends RowPlan {
 export function rowOf(suite: string, { measured, busy }: Measurement, plan: RowPlan): Row {
   const { figure, better, goal, bound, aheadOfPeers = false } = plan
   const values = (one: Measured) => one.samples.map((sample) => sample[figure] ?? Number.NaN)
-  const present = measured.filter((one) => one.samples.some((sample) => sample[figure] !== undefined))
+  // What another has had in some rounds only is no figure to compare with.
+  const present = measured.filter(
+    (one) => one.role === 'ours' || one.samples.every((sample) => sample[figure] !== undefined),
+  )
   const ours = present.find(({ role }) => role === 'ours')
-  if (!ours) throw new Error(`${plan.work}: nothing of ours was measured`)
+  if (!ours?.samples.some((sample) => sample[figure] !== undefined))
+    throw new Error(`${plan.work}: nothing of ours was measured`)
   const ourValues = values(ours)
   const entries = present.map((one): RowEntry => {
     const summary = { name: one.name, role: one.role, ...summaryOf(values(one)) }

@@ -117,7 +117,7 @@ export class HybridCache<Value = unknown, Key extends string = string> {
     return answer as Promise<Result>
   }
 
-  /** Not an async function where the request demands nothing: that would be 5 % of a read from L2. */
+  /** Not an async function: with six promises in a row for four, this one among them, a read from L2 took 9 % longer. */
   #answer<Result extends Value>(
     key: Key,
     factory: Factory<Value, Result>,

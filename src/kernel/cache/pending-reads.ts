@@ -51,6 +51,7 @@ export class PendingReads<Found> {
       }
     })
     const batch = { names, answered, send }
+    // Unless it is full before that, and gone.
     setImmediate(() => this.#open === batch && send())
     return batch
   }
