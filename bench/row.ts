@@ -50,13 +50,13 @@ export interface Row extends RowPlan {
 export function rowOf(suite: string, { measured, busy }: Measurement, plan: RowPlan): Row {
   const { figure, better, goal, bound, aheadOfPeers = false } = plan
   const values = (one: Measured) => one.samples.map((sample) => sample[figure] ?? Number.NaN)
-  // What another has had in some rounds only is no figure to compare with.
-  const present = measured.filter(
-    (one) => one.role === 'ours' || one.samples.every((sample) => sample[figure] !== undefined),
-  )
+  // What a peer has had in some rounds only is no figure to compare with.
+  const present = measured.filter(({ role, samples }) => {
+    const rounds = samples.filter((sample) => sample[figure] !== undefined)
+    return role === 'peer' ? rounds.length === samples.length : rounds.length > 0
+  })
   const ours = present.find(({ role }) => role === 'ours')
-  if (!ours?.samples.some((sample) => sample[figure] !== undefined))
-    throw new Error(`${plan.work}: nothing of ours was measured`)
+  if (!ours) throw new Error(`${plan.work}: nothing of ours was measured`)
   const ourValues = values(ours)
   const entries = present.map((one): RowEntry => {
     const summary = { name: one.name, role: one.role, ...summaryOf(values(one)) }

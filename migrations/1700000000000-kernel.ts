@@ -33,7 +33,7 @@ export class Kernel1700000000000 implements MigrationInterface {
         numbered_at  timestamptz,
         check ((position is null) = (numbering_id is null))
       ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02)`)
-    // Each of both holds what the other does not: an event is in one of them at a time.
+    // Two partial indexes: an event is in one of them at a time, so that a write adds to one.
     await queryRunner.query(
       `create index outbox_unnumbered on aftercommit_kernel.outbox_message (id) where position is null`,
     )
@@ -92,13 +92,13 @@ export class Kernel1700000000000 implements MigrationInterface {
         from aftercommit_kernel.journal_branch;
       end $$`)
 
-    // Both functions look rows up by index, whatever the planner would rather do. It plans them once for a connection, by
-    // the statistics of that moment: planned on an empty journal, a check read all of a journal of millions later on.
-    // Where nothing but a scan will do, as of tables of one row, Postgres up to 17 reckons with a price for that at which
-    // it would compile the plan first, for 20 ms and more. Left to itself it would also take a plan for each call's own
-    // values for the better one, and plan every check anew: 150 of its 220 µs.
-    const byIndexOnly = `set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
-      set plan_cache_mode = force_generic_plan set jit = off`
+    // Both functions look rows up by index, in its order, whatever the planner would rather do. They are planned once for a
+    // connection, by the statistics of that moment: planned on an empty journal, a check read all of a journal of millions
+    // later on. Left to itself, Postgres takes a plan for each call's own values for the better one, and plans every check
+    // anew: 150 of 220 µs. Where nothing but a scan will do, as of tables of one row, Postgres up to 17 reckons with a price
+    // for that at which it would compile the plan first, for 20 ms and more.
+    const byIndexOnly = `set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off
+      set enable_mergejoin = off set plan_cache_mode = force_generic_plan set jit = off`
 
     // Takes the lock for as long as its transaction lasts, hence one of its own; only `number_before_commit` may say otherwise.
     await queryRunner.query(`

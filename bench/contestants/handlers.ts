@@ -37,7 +37,8 @@ export function openOurs(settings: EntrantSettings): Promise<Entrant> {
       )
       await client.query(
         `update aftercommit_kernel.journal_head set (position, numbering_id) =
-           (select position, numbering_id from aftercommit_kernel.outbox_message order by position desc limit 1)`,
+           (select position, numbering_id from aftercommit_kernel.outbox_message
+            where position is not null order by position desc limit 1)`,
       )
     },
     tables: ['aftercommit_kernel.outbox_message'],

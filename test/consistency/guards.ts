@@ -197,7 +197,8 @@ export const guards: readonly Guard[] = [
     name: 'a read in a unit of work bypasses the cache',
     promise: 1,
     file: `${cache}/hybrid-cache.ts`,
-    snippet: 'if (currentScope()) return loadInTransaction(read, this.statistics)',
+    snippet:
+      'if (currentScope()) return loadInTransaction(this.#read(key, factory, options), this.statistics)',
     without: '',
     why: 'What it sees may never be committed.',
   },

@@ -117,38 +117,44 @@ export class HybridCache<Value = unknown, Key extends string = string> {
     return answer as Promise<Result>
   }
 
-  /** Not an async function: with six promises in a row for four, this one among them, a read from L2 took 9 % longer. */
+  /** Not async, as that is one more promise in a row: with six instead of four, a read from L2 took 9 % longer. */
   #answer<Result extends Value>(
     key: Key,
     factory: Factory<Value, Result>,
     options: ReadOptions<Result>,
   ): Promise<unknown> {
     try {
-      const read = this.#read(key, factory, options)
       const { consistency } = options
       const isPlain = !currentScope() && (!consistency || consistency.isUndemanding)
-      return isPlain ? this.#current(read) : this.#demanded(read)
+      return isPlain ? this.#current(key, factory, options) : this.#demanded(key, factory, options)
     } catch (error) {
       return Promise.reject(error)
     }
   }
 
-  async #demanded(read: Read): Promise<unknown> {
-    if (currentScope()) return loadInTransaction(read, this.statistics)
-    const { consistency } = read.options
+  async #demanded<Result extends Value>(
+    key: Key,
+    factory: Factory<Value, Result>,
+    options: ReadOptions<Result>,
+  ): Promise<unknown> {
+    if (currentScope()) return loadInTransaction(this.#read(key, factory, options), this.statistics)
+    const { consistency } = options
     await consistency?.satisfy()
-    if (!consistency?.onlyTier) return this.#current(read)
-    const landing = await this.#oneTier.fetch(read, consistency.onlyTier)
-    return this.#answers.of(read.key, landing, read.options)
+    if (!consistency?.onlyTier) return this.#current(key, factory, options)
+    const landing = await this.#oneTier.fetch(this.#read(key, factory, options), consistency.onlyTier)
+    return this.#answers.of(key, landing, options)
   }
 
-  /** From memory, or wherever else it comes from. */
-  #current(read: Read): Promise<unknown> {
-    const { key, options } = read
+  #current<Result extends Value>(
+    key: Key,
+    factory: Factory<Value, Result>,
+    options: ReadOptions<Result>,
+  ): Promise<unknown> {
     const { lease, clock } = this.around
-    const hit = this.#freshInMemory(key as Key, lease.heldAt(), options.entry)
-    if (hit === undefined) return this.#misses.answer(read, this.#single)
-    if (hit.refreshAt !== never && hit.refreshAt <= clock.now()) this.#eager.begin(read, hit)
+    const hit = this.#freshInMemory(key, lease.heldAt(), options.entry)
+    if (hit === undefined) return this.#misses.answer(this.#read(key, factory, options), this.#single)
+    if (hit.refreshAt !== never && hit.refreshAt <= clock.now())
+      this.#eager.begin(this.#read(key, factory, options), hit)
     share(hit)
     return Promise.resolve(this.#answers.ofHit(key, hit, options))
   }

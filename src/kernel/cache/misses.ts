@@ -30,11 +30,7 @@ export class Misses {
     private readonly statistics: CacheStatistics,
   ) {}
 
-  /**
-   * What the caller is answered.
-   *
-   * @throws as `HybridCache.getOrCreate`
-   */
+  /** @throws as `HybridCache.getOrCreate` */
   async answer(read: Read, route: Route): Promise<unknown> {
     const { key, options } = read
     options.signal?.throwIfAborted()

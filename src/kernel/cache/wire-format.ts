@@ -58,8 +58,8 @@ export class PayloadTooLargeError extends Error {
  */
 export class WireFormat {
   readonly #mac: Mac
-  /** Kept, as a view of a part for each look at one would cost more than copying that part. */
   readonly #expected = Buffer.alloc(macLength)
+  /** Copied into, as a `subarray` for each comparison costs more than copying 32 bytes. */
   readonly #found = Buffer.alloc(macLength)
 
   constructor(

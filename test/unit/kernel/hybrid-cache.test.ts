@@ -495,6 +495,28 @@ describe('without a lease', () => {
     expect(request.token?.position).toBe('pending')
   })
 
+  test('who gives up while it is renewed fails nobody who comes after that', async () => {
+    const node = await startSimulatedNode({ renews: true })
+    node.clock.advance(maxStalenessMs)
+    const begun = new Gate()
+    const gate = new Gate()
+    const factory = async ({ signal }: { readonly signal: AbortSignal }) => {
+      begun.open()
+      await gate.opened
+      signal.throwIfAborted()
+      return 'value'
+    }
+    const entry = { backgroundCompletion: false }
+    const impatient = new AbortController()
+    const first = node.cache.getOrCreate('a', factory, { entry, signal: impatient.signal })
+    impatient.abort(new Error('given up'))
+    await expect(first).rejects.toThrow('given up')
+    await begun.opened
+    const second = node.cache.getOrCreate('a', factory, { entry })
+    gate.open()
+    expect(await second).toBe('value')
+  })
+
   test('a write that this node slept through is not hidden by its memory when it wakes', async () => {
     const node = await startSimulatedNode({ renews: true })
     const source = countedLoads()
