@@ -31,16 +31,30 @@ export class Flight {
   #passengers = 0
   #over = false
   #isAbandoned = false
+  #isOverdue = false
 
   constructor(
     readonly key: string,
     /** What was applied when it began; what it brings may be newer, never older. */
     readonly stamp: Stamp,
-    readonly joinableUntil: number,
+    private readonly takenOffAt: number,
+    private readonly joinableMs: number,
     private readonly goesOnAlone: boolean,
     /** Called when all have given it up. */
     private readonly abandoned: (flight: Flight) => void,
   ) {}
+
+  isJoinable(now: number): boolean {
+    return !this.#isOverdue && now < this.takenOffAt + this.joinableMs
+  }
+
+  /**
+   * Somebody has waited for it for so long. Timers go off early, by as much as the turn of the event loop had taken when they
+   * were set: by the clock alone, who comes right after that would still join a load that hangs.
+   */
+  hasTaken(ms: number): void {
+    this.#isOverdue ||= ms >= this.joinableMs
+  }
 
   get signal(): AbortSignal {
     this.#abort ??= new AbortController()
@@ -90,6 +104,11 @@ export class Seat {
     if (this.#hasLeft) this.leave()
   }
 
+  /** The caller's time, so many ms, is over. */
+  timeOut(afterMs: number): void {
+    this.#flight?.hasTaken(afterMs)
+  }
+
   /** To be called when the caller has its landing or waits no longer. */
   leave(): void {
     this.#hasLeft = true
@@ -126,7 +145,7 @@ export class Flights {
 
   /** One that nobody else may join. */
   boardAlone(key: string, goesOnAlone: boolean, seat: Seat): Flight {
-    const flight = new Flight(key, this.applied.stamp(), Number.NEGATIVE_INFINITY, goesOnAlone, this.#forget)
+    const flight = new Flight(key, this.applied.stamp(), this.clock.now(), 0, goesOnAlone, this.#forget)
     seat.take(flight)
     return flight
   }
@@ -166,13 +185,14 @@ export class Flights {
       flight.stamp.position >= requiredPosition &&
       this.applied.isFresh(flight.stamp, this.slotsOf(key)) &&
       this.lease.holds() &&
-      this.clock.now() < flight.joinableUntil
+      flight.isJoinable(this.clock.now())
     )
   }
 
   #takeOff(key: string, plan: FlightPlan, seat: Seat): Promise<Landing> {
-    const joinableUntil = this.clock.now() + plan.joinableMs
-    const flight = new Flight(key, this.applied.stamp(), joinableUntil, plan.goesOnAlone, this.#forget)
+    const { joinableMs, goesOnAlone } = plan
+    const stamp = this.applied.stamp()
+    const flight = new Flight(key, stamp, this.clock.now(), joinableMs, goesOnAlone, this.#forget)
     const landing = plan.fly(flight)
     flight.landing = landing
     this.#flights.set(key, flight)

@@ -37,7 +37,7 @@ export class Misses {
     const seat = new Seat()
     let landing = this.failSafe.whileThrottled(read)
     try {
-      landing ??= await this.#patiently(this.#setOff(read, route, seat), read)
+      landing ??= await this.#patiently(this.#setOff(read, route, seat), read, seat)
     } catch (error) {
       landing = this.failSafe.afterFailure(read, error)
       if (!landing) throw error
@@ -52,7 +52,7 @@ export class Misses {
     return this.#renewLeaseAndBoard(read, route, seat)
   }
 
-  #patiently(landing: Promise<Landing>, read: Read): Promise<Landing> {
+  #patiently(landing: Promise<Landing>, read: Read, seat: Seat): Promise<Landing> {
     const { key, entry, options } = read
     const hardMs = entry.hardTimeoutMs
     // Without anything to answer instead, a soft timeout has nothing to say.
@@ -60,7 +60,10 @@ export class Misses {
     const { signal } = options
     if (softMs === Number.POSITIVE_INFINITY && hardMs === Number.POSITIVE_INFINITY && !signal) return landing
     const instead = () => this.failSafe.afterTimeout(read)
-    const tooLate = () => new LoadTimeoutError(this.cache, key, hardMs)
+    const tooLate = () => {
+      seat.timeOut(hardMs)
+      return new LoadTimeoutError(this.cache, key, hardMs)
+    }
     return waitFor(landing, { softMs, hardMs, signal, instead, tooLate }, this.around.clock)
   }
 

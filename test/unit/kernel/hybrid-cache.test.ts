@@ -1,4 +1,4 @@
-import { describe, expect, test } from '@jest/globals'
+import { describe, expect, jest, test } from '@jest/globals'
 import { NotInTierError } from '../../../src/kernel/cache/cache-errors.js'
 import { defaultEntryOptions } from '../../../src/kernel/cache/entry-options.js'
 import { HybridCache } from '../../../src/kernel/cache/hybrid-cache.js'
@@ -471,6 +471,17 @@ describe('absence', () => {
     await cache.set('a', null, { stamp: cache.capture() })
     expect(await cache.getOrCreate<unknown>('a', async () => 'there')).toBe('there')
   })
+})
+
+test('after a hard timeout nobody joins the load that hangs, though its timer went off a little early', async () => {
+  const { cache, clock } = await startSimulatedNode()
+  const takenOffAt = clock.now()
+  const hanging = cache.getOrCreate('a', () => new Promise(() => {}), { entry: { hardTimeoutMs: 50 } })
+  await settle()
+  clock.advance(50)
+  await expect(hanging).rejects.toThrow('50 ms')
+  jest.spyOn(clock, 'now').mockReturnValue(takenOffAt + 49)
+  expect(await cache.getOrCreate('a', async () => 'value')).toBe('value')
 })
 
 describe('without a lease', () => {
