@@ -1,7 +1,7 @@
 import { ambient } from '../ambient.js'
 import type { Stamp } from '../journal/applied-journal.js'
 import { currentScope } from '../persistence/transaction-scope.js'
-import { Answers, type Asking } from './answers.js'
+import type { Answers, Asking } from './answers.js'
 import { BatchLoads, type LoadMissing } from './batch-loads.js'
 import { type CacheEntry, never, share } from './cache-entry.js'
 import {
@@ -12,21 +12,12 @@ import {
   type ReadOptions,
   type SetOptions,
 } from './cache-options.js'
-import { CacheStatistics } from './cache-statistics.js'
-import { CacheWrites } from './cache-writes.js'
-import { ClusterFlight } from './cluster-flight.js'
-import { EagerRefresh } from './eager-refresh.js'
-import { Entries } from './entries.js'
+import { assembleCache, type CacheParts } from './cache-parts.js'
+import type { CacheStatistics } from './cache-statistics.js'
 import { checkedEntryOptions, type EntryOptions } from './entry-options.js'
-import { FailSafe } from './fail-safe.js'
-import { Flights } from './flights.js'
 import type { Factory } from './load-context.js'
-import { Loader } from './loader.js'
-import { MemoryTier } from './memory-tier.js'
-import { Misses, SingleLoads } from './misses.js'
+import type { MemoryTier } from './memory-tier.js'
 import { givenOf } from './mutation-safety.js'
-import { OneTierReads } from './one-tier-reads.js'
-import { Tiers } from './tiers.js'
 import { loadInTransaction, loadManyInTransaction } from './uncached-reads.js'
 
 const noOptions = {}
@@ -41,16 +32,11 @@ const noOptions = {}
  */
 export class HybridCache<Value = unknown, Key extends string = string> {
   readonly name: string
-  readonly statistics = new CacheStatistics()
+  readonly statistics: CacheStatistics
   readonly #defaults: EntryOptions
+  readonly #parts: CacheParts
+  /** Beside the other parts, as every hit asks it. */
   readonly #memory: MemoryTier
-  readonly #tiers: Tiers
-  readonly #oneTier: OneTierReads
-  readonly #loader: Loader
-  readonly #misses: Misses
-  readonly #single: SingleLoads
-  readonly #eager: EagerRefresh
-  readonly #writes: CacheWrites
   readonly #answers: Answers
 
   /** @throws RangeError naming the option that is out of range */
@@ -58,34 +44,15 @@ export class HybridCache<Value = unknown, Key extends string = string> {
     options: HybridCacheOptions,
     private readonly around: CacheSurroundings,
   ) {
-    const { name } = checkedLimits(options)
-    const { statistics } = this
-    const { applied, lease, clock, events } = around
+    const { name, entry } = checkedLimits(options)
     this.name = name
-    this.#defaults = checkedEntryOptions(options.entry)
-    const memory = new MemoryTier(name, options, events)
-    const entries = new Entries(options, around, memory.measured)
-    const tiers = new Tiers(options, around, entries, memory, statistics)
-    const loader = new Loader(options, around, entries, memory, statistics)
-    const flights = new Flights(
-      applied,
-      lease,
-      clock,
-      (key) => entries.ownSlots(key),
-      ({ kept }) => loader.mayKeep(givenOf(kept)),
-    )
-    const failSafe = new FailSafe(name, around, memory, statistics)
-    const cluster = new ClusterFlight(around, entries, tiers)
-    this.#single = new SingleLoads(tiers, cluster, loader, clock)
-    const answers = new Answers(name, around, entries, statistics)
-    this.#misses = new Misses(name, around, flights, tiers, failSafe, answers, statistics)
-    this.#eager = new EagerRefresh(flights, tiers, cluster, this.#single, memory, statistics, clock)
-    this.#writes = new CacheWrites(options, around, entries, tiers, loader)
-    this.#answers = answers
+    this.#defaults = checkedEntryOptions(entry)
+    this.#parts = assembleCache(options, around)
+    const { statistics, memory, answers, entries } = this.#parts
+    this.statistics = statistics
     this.#memory = memory
-    this.#tiers = tiers
-    this.#oneTier = new OneTierReads(lease, tiers, loader)
-    this.#loader = loader
+    this.#answers = answers
+    const { applied } = around
     // What L2 holds from before this cache existed here may have been invalidated by events that no rule of its
     // own was there to read.
     applied.invalidations.invalidate(entries.cacheName, applied.position)
@@ -118,11 +85,7 @@ export class HybridCache<Value = unknown, Key extends string = string> {
   }
 
   /** Not async, as that is one more promise in a row: with six instead of four, a read from L2 took 9 % longer. */
-  #answer<Result extends Value>(
-    key: Key,
-    factory: Factory<Value, Result>,
-    options: ReadOptions<Result>,
-  ): Promise<unknown> {
+  #answer(key: Key, factory: Factory<Value>, options: ReadOptions<never>): Promise<unknown> {
     try {
       const { consistency } = options
       const isPlain = !currentScope() && (!consistency || consistency.isUndemanding)
@@ -132,29 +95,22 @@ export class HybridCache<Value = unknown, Key extends string = string> {
     }
   }
 
-  async #demanded<Result extends Value>(
-    key: Key,
-    factory: Factory<Value, Result>,
-    options: ReadOptions<Result>,
-  ): Promise<unknown> {
+  async #demanded(key: Key, factory: Factory<Value>, options: ReadOptions<never>): Promise<unknown> {
     if (currentScope()) return loadInTransaction(this.#read(key, factory, options), this.statistics)
     const { consistency } = options
     await consistency?.satisfy()
     if (!consistency?.onlyTier) return this.#current(key, factory, options)
-    const landing = await this.#oneTier.fetch(this.#read(key, factory, options), consistency.onlyTier)
+    const landing = await this.#parts.oneTier.fetch(this.#read(key, factory, options), consistency.onlyTier)
     return this.#answers.of(key, landing, options)
   }
 
-  #current<Result extends Value>(
-    key: Key,
-    factory: Factory<Value, Result>,
-    options: ReadOptions<Result>,
-  ): Promise<unknown> {
+  #current(key: Key, factory: Factory<Value>, options: ReadOptions<never>): Promise<unknown> {
     const { lease, clock } = this.around
     const hit = this.#freshInMemory(key, lease.heldAt(), options.entry)
-    if (hit === undefined) return this.#misses.answer(this.#read(key, factory, options), this.#single)
+    if (hit === undefined)
+      return this.#parts.misses.answer(this.#read(key, factory, options), this.#parts.single)
     if (hit.refreshAt !== never && hit.refreshAt <= clock.now())
-      this.#eager.begin(this.#read(key, factory, options), hit)
+      this.#parts.eager.begin(this.#read(key, factory, options), hit)
     share(hit)
     return Promise.resolve(this.#answers.ofHit(key, hit, options))
   }
@@ -173,7 +129,7 @@ export class HybridCache<Value = unknown, Key extends string = string> {
     if (!lease.holds()) await this.around.renewLease()
     const hit = this.#freshInMemory(key, lease.heldAt(), entry)
     if (hit) return this.#answers.ofHit(key, hit, options) as Value
-    const copy = lease.holds() ? await this.#tiers.copyFromShared(key, this.#settled(entry)) : undefined
+    const copy = lease.holds() ? await this.#parts.tiers.copyFromShared(key, this.#settled(entry)) : undefined
     return copy && (this.#answers.of(key, copy, options) as Value)
   }
 
@@ -209,14 +165,14 @@ export class HybridCache<Value = unknown, Key extends string = string> {
       return new Map(await loadManyInTransaction(wanted, loadMissing, options, this.statistics))
     }
     await consistency?.satisfy()
-    const batch = new BatchLoads<Key>(loadMissing, this.#tiers, this.#loader)
+    const batch = new BatchLoads<Key>(loadMissing, this.#parts.tiers, this.#parts.loader)
     const answers = await Promise.all(
       wanted.map(async (key) => {
         const hit = this.#freshInMemory(key, this.around.lease.heldAt(), options.entry)
         if (hit) return this.#answers.ofHit(key, hit, options)
         const alone: Factory<Value, Result> = async ({ signal }) =>
           (await loadMissing([key], signal)).get(key) as Result
-        return this.#misses.answer(this.#read(key, alone, options), batch)
+        return this.#parts.misses.answer(this.#read(key, alone, options), batch)
       }),
     )
     const found = wanted.map((key, index) => [key, answers[index] as Result] as const)
@@ -244,37 +200,37 @@ export class HybridCache<Value = unknown, Key extends string = string> {
 
   /** As `set` for several values that were read at the same stamp. */
   async setMany(values: Iterable<readonly [Key, Value]>, options: SetOptions = noOptions): Promise<void> {
-    await this.#writes.set(new Map(values), options, this.#settled(options.entry))
+    await this.#parts.writes.set(new Map(values), options, this.#settled(options.entry))
   }
 
   /** Resolves once the removal is committed; in a unit of work, it is part of that transaction. */
   remove(...keys: Key[]): Promise<void> {
-    return this.#writes.remove(keys)
+    return this.#parts.writes.remove(keys)
   }
 
   /** As `remove`, for more keys than one would spread. */
   removeMany(keys: Iterable<Key>): Promise<void> {
-    return this.#writes.remove([...keys])
+    return this.#parts.writes.remove([...keys])
   }
 
   /** As `remove`, but what the keys had may still be answered, marked as stale, when a load fails. */
   expire(...keys: Key[]): Promise<void> {
-    return this.#writes.expire(keys)
+    return this.#parts.writes.expire(keys)
   }
 
   /** Removes, from every cache, what carries any of the tags. */
   removeByTag(...tags: string[]): Promise<void> {
-    return this.#writes.byTag(tags, 'remove')
+    return this.#parts.writes.byTag(tags, 'remove')
   }
 
   /** Expires, in every cache, what carries any of the tags. */
   expireByTag(...tags: string[]): Promise<void> {
-    return this.#writes.byTag(tags, 'expire')
+    return this.#parts.writes.byTag(tags, 'expire')
   }
 
   /** Removes everything from this cache; with `keepFailSafe`, expires it. */
   clear({ keepFailSafe = false }: { readonly keepFailSafe?: boolean } = noOptions): Promise<void> {
-    return this.#writes.clear(keepFailSafe ? 'expire' : 'remove')
+    return this.#parts.writes.clear(keepFailSafe ? 'expire' : 'remove')
   }
 
   /**
@@ -298,7 +254,7 @@ export class HybridCache<Value = unknown, Key extends string = string> {
     return this.around.applied.isFresh(entry.stamp, entry.slots) ? entry : undefined
   }
 
-  #read<Result extends Value>(key: Key, factory: Factory<Value, Result>, options: ReadOptions<Result>): Read {
+  #read(key: Key, factory: Factory<Value>, options: ReadOptions<never>): Read {
     return { key, factory, options, entry: this.#settled(options.entry) } as unknown as Read
   }
 

@@ -120,3 +120,19 @@ for (const [when, { planned, grown }] of Object.entries(statistics)) {
     })
   }
 }
+
+test('a check is planned once for its connection, and not at each call', async () => {
+  await insertEvents(journalLength)
+  await dataSource.query('select from aftercommit_kernel.number_outbox(1000000)')
+  await analyze()
+  const check = steps['a check'] as () => Promise<unknown>
+  for (let run = 0; run < runsUntilPlanned; run++) await check()
+  await dataSource.query('start transaction')
+  await check()
+  // Planning locks every index of a table until the transaction ends; running a plan, those that it uses.
+  const lockedBy = `select from pg_locks where pid = pg_backend_pid()
+    and relation = ('aftercommit_kernel.' || $1::text)::regclass`
+  expect(await dataSource.query(lockedBy, ['outbox_numbered'])).toHaveLength(1)
+  expect(await dataSource.query(lockedBy, ['outbox_message_pkey'])).toHaveLength(0)
+  await dataSource.query('rollback')
+})
