@@ -7,7 +7,7 @@ import type { Entrant, EntrantSettings } from '../entrant.js'
 import { ItemsChanged } from '../service/bench-module.js'
 import { itemsOf, startBenchNode } from '../service/bench-node.js'
 import { Blocks, stopwatch } from './blocks.js'
-import { collectGarbage } from './garbage.js'
+import { collectGarbageAndRest } from './garbage.js'
 import { itemOf, keyOf } from './hits.js'
 import { percentile } from './percentile.js'
 
@@ -21,7 +21,8 @@ export async function openRemoval(settings: EntrantSettings): Promise<Entrant> {
   return {
     round: async () => {
       for (let index = 0; index < entries; index++) await load(keyOf(index))
-      collectGarbage()
+      // Or what the round before has left would be collected within this one, and only where something was removed.
+      await collectGarbageAndRest()
       const read = async (prefix = '') => {
         for (let index = 0; index < reads; index++) {
           await turn()
