@@ -36,7 +36,7 @@ export const invalidations: Suite = {
         work: 'Flush of 1 M entries in L1: longest block of the event loop',
       }),
       rowOf('invalidations', applying, {
-        work: 'Invalidations applied by one node, in hints of 2,000, while reads go on',
+        work: 'Invalidations applied by one node, in batches of 2,000, while reads go on',
         figure: 'perSecond',
         unit: '/s',
         better: 'higher',

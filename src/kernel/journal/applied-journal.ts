@@ -47,7 +47,8 @@ export class AppliedJournal {
   #position = 0
   #stamp: Stamp = { epoch: '', position: 0 }
   #numberingId: string | null = null
-  #unverified: Place[] = []
+  /** Where each numbering call before the present one left off. */
+  #before: Place[] = []
   #lastCheck = { startedAt: Number.NEGATIVE_INFINITY, head: 0 }
   readonly #observers: JournalObserver[] = []
   readonly #messageListeners = new Set<(message: JournalMessage) => void>()
@@ -77,8 +78,8 @@ export class AppliedJournal {
    * could pass for a continuation as soon as it has grown beyond this node's position.
    */
   get unverified(): readonly Place[] {
-    // A copy: what is applied while a check asks is not what it asked about.
-    return [...this.#unverified]
+    const present = this.#present()
+    return present ? [...this.#before, present] : [...this.#before]
   }
 
   /** The history that a check read contains these places. */
@@ -86,7 +87,7 @@ export class AppliedJournal {
     const last = places.at(-1)?.position ?? 0
     // The last of them stays, as the anchor of what is applied next: without it, an idle node that is told of a
     // history written anew would have nothing of its own to hold against it.
-    this.#unverified = this.#unverified.filter(({ position }) => position >= last)
+    this.#before = this.#before.filter(({ position }) => position >= last)
   }
 
   observe(observer: JournalObserver): void {
@@ -160,7 +161,7 @@ export class AppliedJournal {
   flushTo(head: JournalHead, reason: string): void {
     this.statistics.flushes++
     this.invalidations.raiseRemovalFloor(head.head)
-    this.#unverified = anchor(head.head, head.headId)
+    this.#before = []
     this.#position = head.head
     this.#numberingId = head.headId
     this.logger.warn({ position: head.head, reason }, 'everything cached on this node was invalidated')
@@ -171,7 +172,7 @@ export class AppliedJournal {
   enterEpoch(epoch: string, floor: number, floorId: string | null): void {
     const first = this.#epoch === ''
     this.#epoch = epoch
-    this.#unverified = anchor(floor, floorId)
+    this.#before = []
     this.#position = floor
     this.#numberingId = floorId
     this.#lastCheck = { startedAt: Number.NEGATIVE_INFINITY, head: 0 }
@@ -201,6 +202,11 @@ export class AppliedJournal {
     return { epoch: this.#epoch, position: covered ? this.#lastCheck.head : 'pending' }
   }
 
+  #present(): Place | undefined {
+    const numberingId = this.#numberingId
+    return numberingId === null ? undefined : { position: this.#position, numberingId }
+  }
+
   #applyNext(message: JournalMessage): void {
     for (const listener of this.#messageListeners) this.#safely(() => listener(message))
     const effect = this.rules.effectOf(message)
@@ -214,8 +220,10 @@ export class AppliedJournal {
       if (effect.reason)
         this.logger.warn({ position, reason: effect.reason }, 'a module’s caches were flushed')
     }
-    if (numberingId === this.#numberingId) this.#unverified.pop()
-    this.#unverified.push({ position, numberingId })
+    if (numberingId !== this.#numberingId) {
+      const leftOff = this.#present()
+      if (leftOff) this.#before.push(leftOff)
+    }
     this.#position = position
     this.#numberingId = numberingId
     this.statistics.applied++
@@ -255,8 +263,4 @@ export class AppliedJournal {
       this.logger.error({ err: error }, 'an observer of the journal threw')
     }
   }
-}
-
-function anchor(position: number, numberingId: string | null): Place[] {
-  return numberingId === null ? [] : [{ position, numberingId }]
 }

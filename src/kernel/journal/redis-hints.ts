@@ -1,11 +1,15 @@
 import { Redis } from 'ioredis'
 import type { Clock } from '../clock.js'
 import type { Logger } from '../observability/logger.js'
-import type { Hint, HintCodec } from './hint.js'
+import { type Hint, type HintCodec, inPieces } from './hint.js'
 import type { HintChannel, HintListener } from './hint-channel.js'
+import { HintQueue } from './hint-queue.js'
 
 /** How often, in ms, a subscriber asks whether its connection still lives: silence looks the same either way. */
 const pingIntervalMs = 2_000
+
+/** Of the hints from here, how many are remembered until they are heard. */
+const mostSent = 64
 
 /** Hints over Redis Pub/Sub, on a connection of its own, as a subscribed one cannot publish. */
 export class RedisHints implements HintChannel {
@@ -13,8 +17,9 @@ export class RedisHints implements HintChannel {
   readonly #pending = new Set<Promise<unknown>>()
   readonly #stop = new AbortController()
   #pings: Promise<void> | undefined
-  /** The newest from here. Heard as well, as by all who are subscribed, it need be neither verified nor read again. */
-  #sent: { readonly text: string; readonly hint: Hint } | undefined
+  /** The newest from here. Heard as well, as by all who are subscribed, they need be neither verified nor read again. */
+  readonly #sent: { readonly text: string; readonly hint: Hint }[] = []
+  #queue: HintQueue | undefined
 
   /** @param publisher shared with L2 and closed by its owner; must fail, not queue, while Redis is away */
   constructor(
@@ -30,7 +35,9 @@ export class RedisHints implements HintChannel {
     this.#subscriber.on('error', (error) =>
       this.logger.debug({ err: error }, 'the subscriber’s connection broke'),
     )
-    this.#subscriber.on('message', (_channel, text) => this.#receive(text, listener))
+    const queue = new HintQueue((text) => this.#receive(text, listener), this.clock)
+    this.#queue = queue
+    this.#subscriber.on('message', (_channel, text) => queue.push(text))
     this.#subscriber.on('ready', () => {
       // What was published while the connection was away is lost, and nothing in Redis tells how much.
       // Asking only once the subscription stands leaves no window between the two.
@@ -49,13 +56,7 @@ export class RedisHints implements HintChannel {
 
   publish(hint: Hint): void {
     if (this.publisher.status !== 'ready') return
-    const text = this.codec.encode(hint)
-    this.#sent = { text, hint }
-    const published = this.publisher
-      .publish(this.codec.channel, text)
-      .catch((error: unknown) => this.logger.debug({ err: error }, 'a hint was lost'))
-      .finally(() => this.#pending.delete(published))
-    this.#pending.add(published)
+    for (const piece of inPieces(hint)) this.#publish(piece)
   }
 
   async stop(): Promise<void> {
@@ -63,17 +64,35 @@ export class RedisHints implements HintChannel {
     await this.#pings
     await Promise.all(this.#pending)
     this.#subscriber.disconnect()
+    this.#queue?.stop()
+  }
+
+  #publish(hint: Hint): void {
+    const text = this.codec.encode(hint)
+    this.#sent.push({ text, hint })
+    if (this.#sent.length > mostSent) this.#sent.shift()
+    const published = this.publisher
+      .publish(this.codec.channel, text)
+      .catch((error: unknown) => this.logger.debug({ err: error }, 'a hint was lost'))
+      .finally(() => this.#pending.delete(published))
+    this.#pending.add(published)
   }
 
   #receive(text: string, listener: HintListener): void {
     let hint: Hint | undefined
     try {
-      hint = text === this.#sent?.text ? this.#sent.hint : this.codec.decode(text)
+      hint = this.#takeSent(text) ?? this.codec.decode(text)
     } catch {
       // Signed by us, yet not ours to read: a newer version's format.
     }
     if (hint) listener.hint(hint)
     else listener.rejected('the signature does not match, or its format is not known here')
+  }
+
+  /** Redis keeps the order of what one connection publishes: what was sent before has been heard, or will not be. */
+  #takeSent(text: string): Hint | undefined {
+    const index = this.#sent.findIndex((sent) => sent.text === text)
+    return this.#sent.splice(0, index + 1).at(-1)?.hint
   }
 
   async #ping(): Promise<void> {

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { createFreshDatabase, type FreshDatabase, query } from '../../support/fresh-database.js'
-import { startTestNode } from '../../support/test-node.js'
+import { rareChecks, startTestNode } from '../../support/test-node.js'
 import { until } from '../../support/until.js'
 
 let database: FreshDatabase
@@ -10,16 +10,20 @@ beforeAll(async () => {
 })
 afterAll(() => database.drop())
 
-test('a backlog larger than any batch is numbered without a gap and applied by every node, also by one that was there before', async () => {
-  const early = await startTestNode(database)
-  const backlog = 7_001
+async function commit(events: number): Promise<void> {
   await query(
     database,
     `insert into aftercommit_kernel.outbox_message (type, payload)
      select 'users.user-renamed', jsonb_build_object('userId', gen_random_uuid(), 'name', n::text)
      from generate_series(1, $1) as n`,
-    [backlog],
+    [events],
   )
+}
+
+test('a backlog larger than any batch is numbered without a gap and applied by every node, also by one that was there before', async () => {
+  const early = await startTestNode(database)
+  const backlog = 7_001
+  await commit(backlog)
   const late = await startTestNode(database)
   for (const node of [early, late]) {
     await node.parts.check.run()
@@ -39,4 +43,23 @@ test('a backlog larger than any batch is numbered without a gap and applied by e
     () => early.parts.applied.position === late.parts.applied.position,
   )
   await Promise.all([early.stop(), late.stop()])
+}, 60_000)
+
+test('thousands of events that are committed at once reach the other nodes by hints alone', async () => {
+  const [writer, reader] = await Promise.all([
+    startTestNode(database, { env: rareChecks }),
+    startTestNode(database, { env: rareChecks }),
+  ])
+  await until('both listen', () =>
+    [writer, reader].every(({ parts }) => parts.subscriber.statistics.reconnects > 0),
+  )
+  await Promise.all([writer.parts.check.run(), reader.parts.check.run()])
+  const caughtUp: unknown[] = []
+  reader.parts.applied.observe({ caughtUp: (reach) => caughtUp.push(reach) })
+  await commit(4_321)
+  const { position } = await writer.parts.dispatcher.dispatch()
+  await until('the other has heard of it', () => reader.parts.applied.position === position)
+  expect(reader.parts.applied.statistics.gaps).toBe(0)
+  expect(caughtUp).toEqual([])
+  await Promise.all([writer.stop(), reader.stop()])
 }, 60_000)

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
 import fc from 'fast-check'
-import { type Hint, HintCodec } from '../../../src/kernel/journal/hint.js'
+import { type Hint, HintCodec, inPieces } from '../../../src/kernel/journal/hint.js'
 import { Mac } from '../../../src/kernel/journal/mac.js'
 import { seed } from '../../support/seed.js'
 
@@ -44,6 +44,27 @@ describe('hints', () => {
         })
         const sent = { ...hint, head: position + 1, messages }
         expect(codec.decode(codec.encode(sent))).toEqual(sent)
+      }),
+      { seed },
+    )
+  })
+
+  test('of a large batch go out in pieces, each of which continues the one before', () => {
+    fc.assert(
+      fc.property(fc.nat(1_100), fc.nat(2), (count, beyond) => {
+        const messages = Array.from({ length: count }, (_, index) => ({
+          ...hint.messages[0]!,
+          position: 7 + index,
+        }))
+        const sent = { ...hint, head: 7 + count + beyond, messages }
+        const pieces = inPieces(sent)
+        expect(pieces.flatMap((piece) => piece.messages)).toEqual(messages)
+        expect(pieces.at(-1)?.head).toBe(sent.head)
+        for (const piece of pieces) {
+          expect(piece.messages.length).toBeLessThanOrEqual(250)
+          // Or whoever hears it would take it for one whose messages did not fit, and ask Postgres.
+          if (piece !== pieces.at(-1)) expect(piece.messages.at(-1)?.position).toBe(piece.head)
+        }
       }),
       { seed },
     )
