@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { setImmediate as turn } from 'node:timers/promises'
 import { systemClock } from '../../src/kernel/clock.js'
-import { HintCodec, inPieces } from '../../src/kernel/journal/hint.js'
+import { HintCodec } from '../../src/kernel/journal/hint.js'
 import { HintQueue } from '../../src/kernel/journal/hint-queue.js'
 import type { Journal } from '../../src/kernel/journal/journal.js'
 import type { Node } from '../../src/node.js'
@@ -62,16 +62,17 @@ export async function openApplying(settings: EntrantSettings): Promise<Entrant> 
   for (let index = 0; index < keyCount; index++)
     await items.getOrCreate(keyOf(index), async () => itemOf(index))
   const batches = settings.quick ? 20 : 200
-  const queue = new HintQueue((text) => {
-    const hint = codec.decode(text)
-    if (hint) subscriber.hint(hint)
-  }, systemClock)
+  const failed = () => {
+    throw new Error('not all hints could be applied')
+  }
+  const read = (text: string) => subscriber.hint(codec.decode(text) ?? failed())
+  const queue = new HintQueue(read, failed, systemClock)
   return {
     round: async () => {
       // As bytes: strings would be collected along with what is measured.
       const arriving = Array.from({ length: batches }, (_, batch) => {
         const from = applied.position + 1 + batch * messagesABatch
-        return inPieces(hintOf(applied.epoch, from)).map((piece) => Buffer.from(codec.encode(piece)))
+        return codec.encode(hintOf(applied.epoch, from)).map(({ text }) => Buffer.from(text))
       })
       const waits: number[] = []
       let applying = true
@@ -89,7 +90,10 @@ export async function openApplying(settings: EntrantSettings): Promise<Entrant> 
       for (const [batch, pieces] of arriving.entries()) {
         await turn()
         for (const bytes of pieces) queue.push(bytes.toString())
-        while (applied.position - first < (batch + 1) * messagesABatch) await turn()
+        while (applied.position - first < (batch + 1) * messagesABatch) {
+          if (applied.statistics.gaps > 0) failed()
+          await turn()
+        }
       }
       const elapsedMs = performance.now() - startedAt
       applying = false

@@ -108,9 +108,10 @@ export class RedisModel {
 
   /** What somebody with Redis alone can say: a well-formed hint without the installation's signature. */
   forge(hint: Hint): void {
-    const text = codec.encode(hint)
-    const forged = '0'.repeat(64) + text.slice(64)
-    for (const name of this.#listeners.keys()) this.#deliver(`forged`, name, forged, hint)
+    for (const { text, hint: piece } of codec.encode(hint)) {
+      const forged = '0'.repeat(64) + text.slice(64)
+      for (const name of this.#listeners.keys()) this.#deliver(`forged`, name, forged, piece)
+    }
   }
 
   #reconnectAll(): void {
@@ -220,12 +221,13 @@ export class RedisModel {
 
   #publish(caller: Caller, hint: Hint): void {
     if (this.isDown) return
-    const text = codec.encode(hint)
-    const request = caller.nextRequest()
-    for (const name of this.#listeners.keys()) {
-      if (name === caller.name && !this.options.hearsItself) continue
-      for (let copy = 1; copy <= this.options.copiesOfHints; copy++)
-        this.#deliver(copy === 1 ? request : `${request} again`, name, text, hint)
+    for (const { text, hint: piece } of codec.encode(hint)) {
+      const request = caller.nextRequest()
+      for (const name of this.#listeners.keys()) {
+        if (name === caller.name && !this.options.hearsItself) continue
+        for (let copy = 1; copy <= this.options.copiesOfHints; copy++)
+          this.#deliver(copy === 1 ? request : `${request} again`, name, text, piece)
+      }
     }
   }
 

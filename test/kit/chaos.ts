@@ -127,6 +127,7 @@ export class ChaosHints implements HintChannel {
     return this.channel.start({
       hint: (hint) => pass(this.#received, (heldBack) => this.#arrive(hint, heldBack, listener)),
       rejected: (reason) => listener.rejected(reason),
+      lost: () => listener.lost(),
       reconnected: () => listener.reconnected(),
     })
   }

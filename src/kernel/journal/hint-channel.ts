@@ -5,6 +5,8 @@ export interface HintListener {
   hint(hint: Hint): void
   /** Something arrived that nobody with the secret has sent. */
   rejected(reason: string): void
+  /** Hints that had arrived were dropped: too many of them were waiting. */
+  lost(): void
   /** The channel is open again after it was not; whatever was sent meanwhile is lost. */
   reconnected(): void
 }

@@ -3,7 +3,7 @@ import { hash } from 'node:crypto'
 /** Bytes of a block of BLAKE2b, which the secret fills. */
 const blockLength = 128
 
-/** Bytes of the longest input whose buffer is kept for the next: as long as a hint of a full batch. */
+/** Bytes of the longest input whose buffer is kept for the next: longer than nearly any hint or entry. */
 const longestKept = 1_048_576
 
 /**

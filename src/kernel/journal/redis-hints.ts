@@ -1,14 +1,14 @@
 import { Redis } from 'ioredis'
 import type { Clock } from '../clock.js'
 import type { Logger } from '../observability/logger.js'
-import { type Hint, type HintCodec, inPieces } from './hint.js'
+import type { EncodedHint, Hint, HintCodec } from './hint.js'
 import type { HintChannel, HintListener } from './hint-channel.js'
 import { HintQueue } from './hint-queue.js'
 
 /** How often, in ms, a subscriber asks whether its connection still lives: silence looks the same either way. */
 const pingIntervalMs = 2_000
 
-/** Of the hints from here, how many are remembered until they are heard. */
+/** Hints from here that are remembered until they are heard; a full batch has 8. */
 const mostSent = 64
 
 /** Hints over Redis Pub/Sub, on a connection of its own, as a subscribed one cannot publish. */
@@ -18,7 +18,7 @@ export class RedisHints implements HintChannel {
   readonly #stop = new AbortController()
   #pings: Promise<void> | undefined
   /** The newest from here. Heard as well, as by all who are subscribed, they need be neither verified nor read again. */
-  readonly #sent: { readonly text: string; readonly hint: Hint }[] = []
+  #sent: EncodedHint[] = []
   #queue: HintQueue | undefined
 
   /** @param publisher shared with L2 and closed by its owner; must fail, not queue, while Redis is away */
@@ -35,14 +35,21 @@ export class RedisHints implements HintChannel {
     this.#subscriber.on('error', (error) =>
       this.logger.debug({ err: error }, 'the subscriber’s connection broke'),
     )
-    const queue = new HintQueue((text) => this.#receive(text, listener), this.clock)
+    const queue = new HintQueue(
+      (text) => this.#receive(text, listener),
+      () => listener.lost(),
+      this.clock,
+    )
     this.#queue = queue
     this.#subscriber.on('message', (_channel, text) => queue.push(text))
     this.#subscriber.on('ready', () => {
       // What was published while the connection was away is lost, and nothing in Redis tells how much.
       // Asking only once the subscription stands leaves no window between the two.
       this.#subscriber.subscribe(this.codec.channel).then(
-        () => listener.reconnected(),
+        () => {
+          this.#sent = []
+          listener.reconnected()
+        },
         (error: unknown) => {
           this.logger.debug({ err: error }, 'subscribing to hints failed')
           // Tried again with the next connection: left as it is, the node would stay deaf.
@@ -56,23 +63,24 @@ export class RedisHints implements HintChannel {
 
   publish(hint: Hint): void {
     if (this.publisher.status !== 'ready') return
-    for (const piece of inPieces(hint)) this.#publish(piece)
+    for (const encoded of this.codec.encode(hint)) this.#publish(encoded)
   }
 
   async stop(): Promise<void> {
     this.#stop.abort()
     await this.#pings
     await Promise.all(this.#pending)
-    this.#subscriber.disconnect()
+    // First, as a connection that is closing may still bring something.
     this.#queue?.stop()
+    this.#subscriber.disconnect()
   }
 
-  #publish(hint: Hint): void {
-    const text = this.codec.encode(hint)
-    this.#sent.push({ text, hint })
+  #publish(encoded: EncodedHint): void {
+    // Whoever does not listen will not hear it.
+    if (this.#subscriber.status === 'ready') this.#sent.push(encoded)
     if (this.#sent.length > mostSent) this.#sent.shift()
     const published = this.publisher
-      .publish(this.codec.channel, text)
+      .publish(this.codec.channel, encoded.text)
       .catch((error: unknown) => this.logger.debug({ err: error }, 'a hint was lost'))
       .finally(() => this.#pending.delete(published))
     this.#pending.add(published)

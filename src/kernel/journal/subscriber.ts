@@ -39,6 +39,10 @@ export class Subscriber implements HintListener {
     if (isWorthALine(rejected)) this.logger.warn({ reason, rejected }, 'a hint was rejected')
   }
 
+  lost(): void {
+    this.check.request()
+  }
+
   reconnected(): void {
     this.statistics.reconnects++
     this.check.request()

@@ -63,3 +63,14 @@ test('thousands of events that are committed at once reach the other nodes by hi
   expect(caughtUp).toEqual([])
   await Promise.all([writer.stop(), reader.stop()])
 }, 60_000)
+
+test('a node that had to drop hints asks Postgres at once, not at its next regular check', async () => {
+  const node = await startTestNode(database, { env: rareChecks })
+  await until('it listens', () => node.parts.subscriber.statistics.reconnects > 0)
+  await node.parts.check.run()
+  const { position } = node.parts.applied
+  await commit(3)
+  node.parts.subscriber.lost()
+  await until('it has caught up', () => node.parts.applied.position === position + 3)
+  await node.stop()
+}, 60_000)

@@ -422,3 +422,60 @@ describe('an observer of the journal', () => {
     expect(told).toEqual(['gap', 'flushed', 'caughtUp', 'flushed', '00000000000000e2'])
   })
 })
+
+describe('the places that a check has to verify', () => {
+  const of = (numberingId: string, position: number) => ({ ...message(position), numberingId })
+
+  test('are where each numbering call has left off', () => {
+    const { applied } = journal()
+    expect(applied.unverified).toEqual([])
+    applied.apply([of('a', 1), of('a', 2), of('b', 3)])
+    applied.apply([of('b', 4), of('c', 5)])
+    expect(applied.unverified).toEqual([
+      { position: 2, numberingId: 'a' },
+      { position: 4, numberingId: 'b' },
+      { position: 5, numberingId: 'c' },
+    ])
+  })
+
+  test('do not change while a check asks, and what was applied meanwhile is left for the next', () => {
+    const { applied } = journal()
+    applied.apply([of('a', 1), of('b', 2)])
+    const asked = applied.unverified
+    applied.apply([of('b', 3), of('c', 4)])
+    expect(asked).toEqual([
+      { position: 1, numberingId: 'a' },
+      { position: 2, numberingId: 'b' },
+    ])
+    applied.verified(asked)
+    expect(applied.unverified).toEqual([
+      { position: 3, numberingId: 'b' },
+      { position: 4, numberingId: 'c' },
+    ])
+  })
+
+  test('keep the last that was verified, as an anchor of what comes next', () => {
+    const { applied } = journal()
+    applied.apply([of('a', 1), of('b', 2)])
+    applied.verified(applied.unverified)
+    expect(applied.unverified).toEqual([{ position: 2, numberingId: 'b' }])
+    applied.apply([of('c', 3)])
+    expect(applied.unverified).toEqual([
+      { position: 2, numberingId: 'b' },
+      { position: 3, numberingId: 'c' },
+    ])
+  })
+
+  test.each([
+    ['its head alone', 'h', [{ position: 9, numberingId: 'h' }]],
+    ['none, if it is empty', null, []],
+  ])('of what a flush, or another epoch, continues from are %s', (_what, id, places) => {
+    for (const startOver of ['flush', 'epoch'] as const) {
+      const { applied } = journal()
+      applied.apply([of('a', 1), of('b', 2)])
+      if (startOver === 'flush') applied.flushTo({ epoch, head: 9, headId: id }, 'a test')
+      else applied.enterEpoch('00000000000000e2', 9, id)
+      expect(applied.unverified).toEqual(places)
+    }
+  })
+})

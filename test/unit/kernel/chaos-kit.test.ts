@@ -278,6 +278,8 @@ class TestChannel implements HintChannel {
   }
 }
 
+const ignored = { rejected: () => {}, lost: () => {}, reconnected: () => {} }
+
 async function startHints() {
   const clock = new ManualClock()
   const trouble = new Trouble({ seed, clock })
@@ -287,6 +289,7 @@ async function startHints() {
   await hints.start({
     hint: ({ head }) => heard.push(head),
     rejected: (reason) => heard.push(reason),
+    lost: () => heard.push('lost'),
     reconnected: () => heard.push('reconnected'),
   })
   const both = (head: number) => {
@@ -323,7 +326,7 @@ describe('hints in trouble', () => {
     const channel = new TestChannel()
     const hints = new ChaosHints(channel, sending, receiving)
     const heard: number[] = []
-    await hints.start({ hint: ({ head }) => heard.push(head), rejected: () => {}, reconnected: () => {} })
+    await hints.start({ hint: ({ head }) => heard.push(head), ...ignored })
     receiving.cause(always)
     hints.publish(hintOf(1))
     channel.listener?.hint(hintOf(1))
@@ -388,7 +391,7 @@ describe('hints in trouble', () => {
     const channel = new TestChannel()
     const hints = new ChaosHints(channel, trouble)
     const heard: number[] = []
-    await hints.start({ hint: ({ head }) => heard.push(head), rejected: () => {}, reconnected: () => {} })
+    await hints.start({ hint: ({ head }) => heard.push(head), ...ignored })
     const before = timers()
     trouble.cause({ delayMs: 60_000 })
     hints.publish(hintOf(1))

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
 import fc from 'fast-check'
-import { type Hint, HintCodec, inPieces } from '../../../src/kernel/journal/hint.js'
+import { type Hint, HintCodec } from '../../../src/kernel/journal/hint.js'
 import { Mac } from '../../../src/kernel/journal/mac.js'
 import { seed } from '../../support/seed.js'
 
@@ -14,7 +14,14 @@ const hint: Hint = {
   messages: [{ position: 7, numberingId: 'call-1', type: 'users.user-renamed', payload: { userId: 'u' } }],
 }
 
-const encoded = codec.encode(hint)
+/** Of a hint that goes out in one piece. */
+function textOf(sent: Hint, by = codec): string {
+  const [only, ...others] = by.encode(sent)
+  if (!only || others.length > 0) throw new Error('not one piece')
+  return only.text
+}
+
+const encoded = textOf(hint)
 
 /** What somebody makes who has the secret, but not our version of the format. */
 function signed(body: string): string {
@@ -22,12 +29,20 @@ function signed(body: string): string {
   return new Mac({ secret }).of('here:hints', body.length, write, 'hex').slice(0, signatureLength) + body
 }
 
+function renamed(count: number, userId: string): Hint['messages'] {
+  return Array.from({ length: count }, (_, index) => ({
+    ...hint.messages[0]!,
+    position: 7 + index,
+    payload: { userId },
+  }))
+}
+
 describe('hints', () => {
   test('arrive as they were sent, whatever JSON payload they carry', () => {
     fc.assert(
       fc.property(fc.jsonValue(), (payload) => {
         const sent = { ...hint, messages: [{ ...hint.messages[0]!, payload }] }
-        expect(codec.decode(codec.encode(sent))).toEqual(JSON.parse(JSON.stringify(sent)))
+        expect(codec.decode(textOf(sent))).toEqual(JSON.parse(JSON.stringify(sent)))
       }),
       { seed },
     )
@@ -43,31 +58,37 @@ describe('hints', () => {
           return { position, numberingId, type: `users.event-${payload % 3}`, payload }
         })
         const sent = { ...hint, head: position + 1, messages }
-        expect(codec.decode(codec.encode(sent))).toEqual(sent)
+        expect(codec.decode(textOf(sent))).toEqual(sent)
       }),
       { seed },
     )
   })
 
-  test('of a large batch go out in pieces, each of which continues the one before', () => {
+  test('of a large batch go out in pieces of at most 250, each of which continues the one before', () => {
     fc.assert(
-      fc.property(fc.nat(1_100), fc.nat(2), (count, beyond) => {
-        const messages = Array.from({ length: count }, (_, index) => ({
-          ...hint.messages[0]!,
-          position: 7 + index,
-        }))
-        const sent = { ...hint, head: 7 + count + beyond, messages }
-        const pieces = inPieces(sent)
-        expect(pieces.flatMap((piece) => piece.messages)).toEqual(messages)
+      fc.property(fc.integer({ min: 251, max: 2_000 }), fc.nat(2), (count, beyond) => {
+        const sent = { ...hint, head: 6 + count + beyond, messages: renamed(count, 'u') }
+        const pieces = codec.encode(sent).map(({ text }) => codec.decode(text)!)
+        expect(pieces.flatMap(({ messages }) => messages)).toEqual(sent.messages)
         expect(pieces.at(-1)?.head).toBe(sent.head)
-        for (const piece of pieces) {
-          expect(piece.messages.length).toBeLessThanOrEqual(250)
-          // Or whoever hears it would take it for one whose messages did not fit, and ask Postgres.
-          if (piece !== pieces.at(-1)) expect(piece.messages.at(-1)?.position).toBe(piece.head)
+        expect(pieces.length).toBeLessThanOrEqual(Math.ceil(count / 125))
+        for (const { head, messages } of pieces) {
+          expect(messages.length).toBeLessThanOrEqual(250)
+          // Or whoever hears it would take it for one whose messages were too long, and ask Postgres.
+          if (head !== sent.head) expect(messages.at(-1)?.position).toBe(head)
         }
       }),
-      { seed },
+      { seed, numRuns: 20 },
     )
+  })
+
+  test('with long payloads go out in pieces of at most 64 KiB, or of one message', () => {
+    const sent = { ...hint, head: 106, messages: renamed(100, 'u'.repeat(4_000)) }
+    const pieces = codec.encode(sent)
+    for (const { text } of pieces) expect(text.length).toBeLessThanOrEqual(64 * 1_024 + signatureLength)
+    expect(pieces.flatMap(({ text }) => codec.decode(text)!.messages)).toEqual(sent.messages)
+    const long = { ...hint, messages: renamed(1, 'u'.repeat(100_000)) }
+    expect(codec.decode(textOf(long))).toEqual(long)
   })
 
   test('with one character changed anywhere are dropped', () => {
@@ -84,7 +105,7 @@ describe('hints', () => {
   })
 
   test('a true signature does not carry over to another body', () => {
-    const other = codec.encode({ ...hint, head: 8 })
+    const other = textOf({ ...hint, head: 8 })
     expect(codec.decode(encoded.slice(0, signatureLength) + other.slice(signatureLength))).toBeUndefined()
     expect(codec.decode(`${encoded} `)).toBeUndefined()
   })
@@ -95,7 +116,7 @@ describe('hints', () => {
 
   test('signed with another secret are dropped', () => {
     const stranger = new HintCodec({ namespace: 'here', secret: Buffer.from('guessed') })
-    expect(codec.decode(stranger.encode(hint))).toBeUndefined()
+    expect(codec.decode(textOf(hint, stranger))).toBeUndefined()
   })
 
   test('no garbage is taken for a hint', () => {
@@ -123,8 +144,10 @@ describe('hints', () => {
 
   test('that are huge go out without their messages, so that the receiver asks Postgres', () => {
     const huge = { ...hint, messages: [{ ...hint.messages[0]!, payload: 'x'.repeat(1_000_000) }] }
-    const sent = codec.encode(huge)
+    const sent = textOf(huge)
     expect(sent.length).toBeLessThan(1_000)
     expect(codec.decode(sent)).toEqual({ ...hint, messages: [] })
+    const together = { ...hint, head: 1_006, messages: renamed(1_000, 'u'.repeat(600)) }
+    expect(codec.decode(textOf(together))).toEqual({ ...together, messages: [] })
   })
 })
