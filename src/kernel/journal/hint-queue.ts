@@ -1,6 +1,6 @@
 import type { Clock } from '../clock.js'
 
-/** Milliseconds of a slice. */
+/** Milliseconds of the shortest slice, and without any hint after which the next one begins another. */
 const shortestSliceMs = 1
 
 /** UTF-16 units that may wait. Redis itself gives up a subscriber for whom 32 MB do. */
@@ -16,6 +16,9 @@ const mostUnits = 16 * 1_048_576
 export class HintQueue {
   #waiting: string[] = []
   #units = 0
+  /** Monotonic ms: when the present slice is over, and when the last hint had been read. */
+  #until = 0
+  #endedAt = Number.NEGATIVE_INFINITY
   #pause: NodeJS.Immediate | undefined
   #stopped = false
 
@@ -37,7 +40,11 @@ export class HintQueue {
     }
     this.#units += text.length
     this.#waiting.push(text)
-    if (!this.#pause) this.#readSlice(shortestSliceMs)
+    if (this.#pause) return
+    const now = this.clock.now()
+    if (now - this.#endedAt >= shortestSliceMs) this.#until = now + shortestSliceMs
+    if (now < this.#until) this.#readSlice()
+    else this.#pauseBeforeNext()
   }
 
   stop(): void {
@@ -46,23 +53,26 @@ export class HintQueue {
     this.#drop()
   }
 
-  #readSlice(ms: number): void {
-    const until = this.clock.now() + ms
+  #readSlice(): void {
     let count = 0
-    let now: number
     do {
       const text = this.#waiting[count++] as string
       this.#units -= text.length
       this.read(text)
-      now = this.clock.now()
+      this.#endedAt = this.clock.now()
       if (this.#stopped) return
-    } while (count < this.#waiting.length && now < until)
+    } while (count < this.#waiting.length && this.#endedAt < this.#until)
     // All at once: to shift a long array moves all the rest each time.
     this.#waiting = this.#waiting.slice(count)
-    // Also where nothing waits: the rest of a burst is handed over right after its first.
+    if (this.#waiting.length > 0) this.#pauseBeforeNext()
+  }
+
+  #pauseBeforeNext(): void {
     this.#pause = setImmediate(() => {
       this.#pause = undefined
-      if (this.#waiting.length > 0) this.#readSlice(Math.max(shortestSliceMs, this.clock.now() - now))
+      const now = this.clock.now()
+      this.#until = now + Math.max(shortestSliceMs, now - this.#endedAt)
+      this.#readSlice()
     })
   }
 

@@ -100,7 +100,7 @@ export class RedisHints implements HintChannel {
   /** Redis keeps the order of what one connection publishes: what was sent before has been heard, or will not be. */
   #takeSent(text: string): Hint | undefined {
     const index = this.#sent.findIndex((sent) => sent.text === text)
-    return this.#sent.splice(0, index + 1).at(-1)?.hint
+    return index < 0 ? undefined : this.#sent.splice(0, index + 1)[index]?.hint
   }
 
   async #ping(): Promise<void> {
