@@ -111,8 +111,8 @@ function runsOf(messages: readonly JournalMessage[]): readonly WireRun[] {
 }
 
 /**
- * Not an object literal pushed to an array literal: V8 allocates what such a place makes in the old generation once most of it
- * has survived a collection of the young one, as in a burst, and then keeps alive all that is heard later.
+ * A class rather than an object literal: V8 allocates what a literal's place makes in the old generation once most of it has
+ * survived a collection of the young one, as in a burst, and then keeps alive all that is heard later.
  */
 class HeardMessage implements JournalMessage {
   constructor(
@@ -123,13 +123,25 @@ class HeardMessage implements JournalMessage {
   ) {}
 }
 
+/** What is heard alone is of one run, nearly always. */
 function messagesOf(runs: readonly WireRun[]): readonly JournalMessage[] {
-  return runs.flatMap(([position, numberingId, events]) =>
-    Array.from({ length: events.length / 2 }, (_, index) => {
-      const type = events[2 * index] as string
-      return new HeardMessage(position + index, numberingId, type, events[2 * index + 1])
-    }),
-  )
+  const [first] = runs
+  return runs.length === 1 && first ? messagesOfRun(first) : runs.flatMap(messagesOfRun)
+}
+
+/**
+ * In the very array that was parsed, as the messages take half of its places: one made here would have the fate of a literal,
+ * and one made by `Array.from` takes 0.01 ms more on a processor that was asleep, a tenth of what a hint takes here.
+ */
+function messagesOfRun([position, numberingId, events]: WireRun): readonly JournalMessage[] {
+  const messages = events as unknown[]
+  const count = events.length / 2
+  for (let index = 0; index < count; index++) {
+    const type = messages[2 * index] as string
+    messages[index] = new HeardMessage(position + index, numberingId, type, messages[2 * index + 1])
+  }
+  messages.length = count
+  return messages as JournalMessage[]
 }
 
 /** By hand rather than by a schema. With the runs, 2,000 messages are read in half the time (0.8 ms for 1.55 ms). */
