@@ -52,9 +52,10 @@ export class CacheEntry extends Promise<unknown> {
   /** What its load has decided, on whatever node, for each copy of it. */
   readonly lasting: LastingOptions | undefined
 
-  /** What is made by `then` is no entry. */
-  static override get [Symbol.species](): PromiseConstructor {
-    return Promise
+  static {
+    // What is made by `then` is no entry, and `await` waits for an entry as it is: both ask for its constructor. With
+    // `Symbol.species` for that, as is usual, each entry would take 0.4 µs more to make, and 0.13 to wait for.
+    Object.defineProperty(CacheEntry.prototype, 'constructor', { value: Promise })
   }
 
   constructor(parts: EntryParts) {

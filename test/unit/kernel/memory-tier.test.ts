@@ -164,7 +164,8 @@ describe('memory', () => {
 describe('an entry', () => {
   test('is the promise of its value, and as short to await as any once it is shared', async () => {
     const one = entry()
-    expect(await one).toBe('value')
+    expect([await one, await one.then((value) => `${value}!`)]).toEqual(['value', 'value!'])
+    expect(one.finally(() => {})).not.toBeInstanceOf(CacheEntry)
     share(one)
     // By any other, `await` would go half as long again.
     expect(Object.getPrototypeOf(one)).toBe(Promise.prototype)
