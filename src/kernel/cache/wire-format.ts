@@ -10,7 +10,7 @@ const deflate = promisify(deflateRaw)
 const inflate = promisify(inflateRaw)
 
 /** Changes whenever entries are written differently, so that a release ignores, and never misreads, those of another. */
-export const formatVersion = 2
+export const formatVersion = 3
 
 /*
  * version | serializer | flags | mac (32) | position, loadedAt, freshUntil, usableUntil, l1TtlMs (doubles)

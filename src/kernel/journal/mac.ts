@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto'
 
-/** Bytes of a block of BLAKE2b, which the secret fills. */
-const blockLength = 128
+/** Bytes of the secret, as the first migration makes it; zeros take the place of what a shorter one lacks. */
+const secretLength = 32
 
 /** Bytes of the longest input whose buffer is kept for the next: longer than nearly any hint or entry. */
 const longestKept = 1_048_576
@@ -10,9 +10,10 @@ const longestKept = 1_048_576
  * Signs what goes through Redis, each message together with the name under which it does, so that none can be
  * passed off under another.
  *
- * BLAKE2b with the secret in a block before the message, which is a sound MAC for it (unlike SHA-256), in one call: 0.40
- * of the time of an HMAC-SHA-256 for 150 bytes, and less where it comes only now and then. The name's length comes
- * before the name, so that no byte can move from one to the other.
+ * BLAKE2b of the secret and the message behind it, which is a sound MAC (as SHA-256 of them would not be: whoever has one
+ * could make that of a longer message), in one call: 0.40 of the time of an HMAC-SHA-256 for 150 bytes, and less where it
+ * comes only now and then. The secret does not fill a block of the hash, which would be hashed as well: 3 % of a read from
+ * L2. The name's length comes before the name, so that no byte can move from one to the other.
  */
 export class Mac {
   /** For the secret, the name and the message; grows with what is signed. */
@@ -32,20 +33,20 @@ export class Mac {
     write: (input: Buffer, start: number) => number,
     encoding: 'binary' | 'hex',
   ): string {
-    const longest = blockLength + 4 + name.length * 3 + atMost
+    const longest = secretLength + 4 + name.length * 3 + atMost
     const input = this.#inputOf(longest)
     this.installation.secret.copy(input)
-    const nameLength = input.write(name, blockLength + 4)
-    input.writeUInt32LE(nameLength, blockLength)
-    const end = write(input, blockLength + 4 + nameLength)
+    const nameLength = input.write(name, secretLength + 4)
+    input.writeUInt32LE(nameLength, secretLength)
+    const end = write(input, secretLength + 4 + nameLength)
     return hash('blake2b512', input.subarray(0, end), encoding)
   }
 
   #inputOf(length: number): Buffer {
     if (length <= this.#input.length) return this.#input
     const isKept = length <= longestKept
-    // Behind the secret's block, all that is signed is written before.
-    const input = Buffer.allocUnsafeSlow(isKept ? 2 * length : length).fill(0, 0, blockLength)
+    // Behind the secret, all that is signed is written before.
+    const input = Buffer.allocUnsafeSlow(isKept ? 2 * length : length).fill(0, 0, secretLength)
     if (isKept) this.#input = input
     return input
   }

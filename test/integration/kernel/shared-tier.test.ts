@@ -33,7 +33,7 @@ afterAll(async () => {
 })
 
 function keysOf(suffix: string): Promise<string[]> {
-  return redis.keys(`${writer.parts.installation.namespace}:v2:*${suffix}`)
+  return redis.keys(`${writer.parts.installation.namespace}:v3:*${suffix}`)
 }
 
 /** A user that L2 holds, and the reader has never asked for. */
@@ -55,7 +55,7 @@ describe('what is in Redis', () => {
   test('begins with the installation’s namespace and the epoch’s name, and has an expiration', async () => {
     const { key } = await userInL2('Ada')
     const { installation, applied } = writer.parts
-    expect(key.startsWith(`${installation.namespace}:v2:${applied.epoch}:GetUser.`)).toBe(true)
+    expect(key.startsWith(`${installation.namespace}:v3:${applied.epoch}:GetUser.`)).toBe(true)
     for (const each of await keysOf('')) {
       const ttl = await redis.pttl(each)
       expect(ttl).toBeGreaterThan(0)
