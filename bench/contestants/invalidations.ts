@@ -59,20 +59,26 @@ export async function openApplying(settings: EntrantSettings): Promise<Entrant> 
   const codec = new HintCodec(node.parts.installation)
   const { applied, subscriber } = node.parts
   const keyCount = 10_000
-  for (let index = 0; index < keyCount; index++)
-    await items.getOrCreate(keyOf(index), async () => itemOf(index))
   const batches = settings.quick ? 20 : 200
   const failed = () => {
     throw new Error('not all hints could be applied')
   }
   const read = (text: string) => subscriber.hint(codec.decode(text) ?? failed())
   const queue = new HintQueue(read, failed, systemClock)
+  for (let index = 0; index < keyCount; index++) {
+    await items.getOrCreate(keyOf(index), async () => itemOf(index))
+    // A node in service has heard events one at a time before it hears a burst: what V8 decides for good of where their
+    // objects go, it has decided by those.
+    if (index % 2 === 0) continue
+    for (const { text } of codec.encode(hintOf(applied.epoch, applied.position + 1, 1))) queue.push(text)
+    await turn()
+  }
   return {
     round: async () => {
       // As bytes: strings would be collected along with what is measured.
       const arriving = Array.from({ length: batches }, (_, batch) => {
         const from = applied.position + 1 + batch * messagesABatch
-        return codec.encode(hintOf(applied.epoch, from)).map(({ text }) => Buffer.from(text))
+        return codec.encode(hintOf(applied.epoch, from, messagesABatch)).map(({ text }) => Buffer.from(text))
       })
       const waits: number[] = []
       let applying = true
@@ -110,16 +116,16 @@ export async function openApplying(settings: EntrantSettings): Promise<Entrant> 
   }
 }
 
-function hintOf(epoch: string, from: number): Parameters<HintCodec['encode']>[0] {
+function hintOf(epoch: string, from: number, length: number): Parameters<HintCodec['encode']>[0] {
   const numberingId = randomUUID()
-  const messages = Array.from({ length: messagesABatch }, (_, index) => ({
+  const messages = Array.from({ length }, (_, index) => ({
     position: from + index,
     numberingId,
     type: ItemsChanged.eventName,
     // Keys that nobody reads: what is reloaded is no part of what is measured.
     payload: { keys: [`other:${from + index}`], tags: [] },
   }))
-  return { epoch, head: from + messagesABatch - 1, messages }
+  return { epoch, head: from + length - 1, messages }
 }
 
 function asIfWritten(journal: Journal, nodeOf: () => Node): Journal {
