@@ -67,8 +67,8 @@ export async function openApplying(settings: EntrantSettings): Promise<Entrant> 
   const queue = new HintQueue(read, failed, systemClock)
   for (let index = 0; index < keyCount; index++) {
     await items.getOrCreate(keyOf(index), async () => itemOf(index))
-    // A node in service has heard events one at a time before it hears a burst: what V8 decides for good of where their
-    // objects go, it has decided by those.
+    // A node in service has heard events one at a time before it hears a burst, and V8 has decided by those, once and for
+    // good, where the objects made of an event go. Half as many events as entries are thousands, which is enough.
     if (index % 2 === 0) continue
     for (const { text } of codec.encode(hintOf(applied.epoch, applied.position + 1, 1))) queue.push(text)
     await turn()

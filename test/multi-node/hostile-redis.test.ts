@@ -57,7 +57,7 @@ describe('Redis in hostile hands', () => {
     ['control characters', () => '\u0000\u0001\uffff'],
   ])('a hint that is %s is counted, dropped, and changes nothing', async (what, message) => {
     const before = cluster.nodes.map(rejectedHints)
-    await redis.publish(`${namespace}:hints`, message())
+    await redis.publish(`${namespace}:hints-v2`, message())
     await until('both nodes have rejected it', () =>
       cluster.nodes.every((node, index) => rejectedHints(node) > before[index]!),
     )
@@ -67,14 +67,17 @@ describe('Redis in hostile hands', () => {
   test('real hints played again, in reverse, change nothing', async () => {
     const heard: string[] = []
     const listener = new Redis(cluster.redis.url)
-    await listener.subscribe(`${namespace}:hints`)
+    await listener.subscribe(`${namespace}:hints-v2`)
     listener.on('message', (_channel, text) => heard.push(text))
     for (const name of ['a', 'b', 'c']) await renameUser(cluster.nodes[0]!, user.id, name)
     await until('three hints were heard', () => heard.length >= 3)
     listener.disconnect()
-    for (const text of [...heard].reverse()) await redis.publish(`${namespace}:hints`, text)
+    for (const text of [...heard].reverse()) await redis.publish(`${namespace}:hints-v2`, text)
     // One word of a real hint changed, its signature kept.
-    await redis.publish(`${namespace}:hints`, heard[0]!.replace('users.user-renamed', 'users.user-deleted'))
+    await redis.publish(
+      `${namespace}:hints-v2`,
+      heard[0]!.replace('users.user-renamed', 'users.user-deleted'),
+    )
     await expectUnharmed('after the replay')
   })
 
@@ -146,7 +149,7 @@ describe('Redis in hostile hands', () => {
   function sign(body: string, secret: string): string {
     const write = (input: Buffer, start: number) => start + input.write(body, start)
     return new Mac({ secret: Buffer.from(secret) })
-      .of(`${namespace}:hints`, body.length, write, 'hex')
+      .of(`${namespace}:hints-v2`, body.length, write, 'hex')
       .slice(0, 64)
   }
 })

