@@ -12,8 +12,8 @@ const longestKept = 1_048_576
  *
  * BLAKE2b of the secret and the message behind it, which is a sound MAC (as SHA-256 of them would not be: whoever has one
  * could make that of a longer message), in one call: a sixteenth of the time of an HMAC-SHA-256 for 150 bytes, on Node 24. The
- * secret does not fill a block of the hash, which would be hashed as well: 3 % of a read from
- * L2. The name's length comes before the name, so that no byte can move from one to the other.
+ * secret does not fill a block of the hash, which would be hashed as well: 3 % of a read from L2. The name's length comes
+ * before the name, so that no byte can move from one to the other.
  */
 export class Mac {
   /** For the secret, the name and the message; grows with what is signed. */
