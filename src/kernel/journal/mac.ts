@@ -45,8 +45,7 @@ export class Mac {
   #inputOf(length: number): Buffer {
     if (length <= this.#input.length) return this.#input
     const isKept = length <= longestKept
-    // Behind the secret, all that is signed is written before.
-    const input = Buffer.allocUnsafeSlow(isKept ? 2 * length : length).fill(0, 0, secretLength)
+    const input = Buffer.alloc(isKept ? 2 * length : length)
     if (isKept) this.#input = input
     return input
   }
