@@ -1,3 +1,4 @@
+import { get } from 'node:http'
 import { connect } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import type { NodeProcess } from '../../tools/local-stack/index.js'
@@ -43,8 +44,15 @@ describe('bad input gets one clear problem and changes nothing', () => {
     ['no email', 'POST', '/users', json({ name: 'A' }), 400],
     ['an email that is none', 'POST', '/users', json({ email: 'nobody', name: 'A' }), 400],
     ['an empty name', 'POST', '/users', json({ email: 'a@b.org', name: '  ' }), 400],
+    ['a name that nobody sees', 'POST', '/users', json({ email: 'a@b.org', name: '\u200B\u3164' }), 400],
+    ['a name with a bell', 'POST', '/users', json({ email: 'a@b.org', name: 'A\u0007' }), 400],
+    ['a name that reads backwards', 'POST', '/users', json({ email: 'a@b.org', name: 'A\u202Eb' }), 400],
+    ['a new name that nobody sees', 'PATCH', `/users/${unknown}`, json({ name: '\u2800' }), 400],
     ['a body of 2 MiB', 'POST', '/users', json({ email: 'a@b.org', name: 'x'.repeat(2_097_152) }), 413],
     ['an id that is none', 'GET', '/users/42', undefined, 400],
+    ['an id in braces', 'GET', `/users/%7B${unknown}%7D`, undefined, 400],
+    ['an id without hyphens', 'GET', `/users/${unknown.replaceAll('-', '')}`, undefined, 400],
+    ['an id as a URN', 'GET', `/users/urn:uuid:${unknown}`, undefined, 400],
     ['an unknown id', 'GET', `/users/${unknown}`, undefined, 404],
     ['an unknown id, changed', 'PATCH', `/users/${unknown}`, json({ name: 'A' }), 404],
     ['an unknown id, deleted', 'DELETE', `/users/${unknown}`, undefined, 404],
@@ -60,6 +68,18 @@ describe('bad input gets one clear problem and changes nothing', () => {
       'PUT',
       `/users/${unknown}/permissions`,
       json({ permissions: 'all' }),
+      400,
+    ],
+    ['a product of an invisible name', 'PUT', '/products/tea', json({ ...product, name: '\u00AD' }), 400],
+    ['a product in a category of ..', 'PUT', '/products/tea', json({ ...product, category: '..' }), 400],
+    ['products of the category .', 'GET', '/products?category=.', undefined, 400],
+    ['products after ..', 'GET', '/products?after=..', undefined, 400],
+    ['flags after .', 'GET', '/feature-flags?after=.', undefined, 400],
+    [
+      'a flag described by a control',
+      'PUT',
+      '/feature-flags/a',
+      '{"enabled":true,"description":"\\u001b"}',
       400,
     ],
     ['a negative price', 'PUT', '/products/tea', json({ ...product, priceCents: -1 }), 400],
@@ -102,6 +122,32 @@ describe('bad input gets one clear problem and changes nothing', () => {
     expect((await getUser(node, userId)).status).toBe(200)
   })
 
+  test.each(['/products/.', '/products/..', '/products/%2E', '/feature-flags/..', '/feature-flags/%2e%2e'])(
+    'GET %s, which most clients would never send, is a 400',
+    async (path) => {
+      const status = await new Promise((resolve, reject) => {
+        const request = get({ port: node.port, path }, (response) => {
+          response.resume()
+          resolve(response.statusCode)
+        })
+        request.on('error', reject)
+      })
+      expect(status).toBe(400)
+    },
+  )
+
+  test('a name in another of its Unicode forms is the same name, and changes nothing', async () => {
+    const { body } = await registerUser(node, 'Zoe\u0308')
+    expect([body.name, body.version]).toEqual(['Zo\u00EB', 1])
+    const again = await request(node, 'PATCH', `/users/${body.id}`, { body: { name: 'Zo\u00EB' } })
+    expect([again.status, again.body.name, again.body.version]).toEqual([200, 'Zo\u00EB', 1])
+    await request(node, 'PUT', '/feature-flags/form', { body: { enabled: true, description: 'e\u0301' } })
+    const flag = await request(node, 'PUT', '/feature-flags/form', {
+      body: { enabled: true, description: '\u00E9' },
+    })
+    expect([flag.body.description, flag.body.version]).toEqual(['\u00E9', 1])
+  })
+
   test('an email that is taken, in whatever case, is a 409 and registers nobody', async () => {
     const body = { email: 'taken@example.org', name: 'First' }
     await request(node, 'POST', '/users', { body })
@@ -115,6 +161,7 @@ describe('bad input gets one clear problem and changes nothing', () => {
     ['"7"', 412],
     ['W/"1"', 412],
     ['"x"', 412],
+    ['"01"', 412],
     ['1', 400],
     ['"1", "7"', 200],
     ['*', 200],

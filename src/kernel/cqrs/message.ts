@@ -49,7 +49,7 @@ interface MessageBuilder<K extends Kind, Schema extends z.ZodObject> {
  * Declares a command: something that the outside wants done.
  *
  * ```ts
- * export class RenameUser extends command(z.strictObject({ userId: z.uuid(), name: Name })).returning<UserView>() {}
+ * export class RenameUser extends command(z.strictObject({ userId: Uuid, name: Name })).returning<UserView>() {}
  * ```
  *
  * Constructing one checks nothing but types; the bus validates before the handler sees it.

@@ -27,7 +27,7 @@ const eventNamePattern = /^[a-z][a-z0-9-]*\.[a-z][a-z0-9-]*$/
  * The base class of one kind of event.
  *
  * ```ts
- * export class UserRenamed extends domainEvent('users.user-renamed', z.object({ userId: z.uuid() })) {}
+ * export class UserRenamed extends domainEvent('users.user-renamed', z.object({ userId: Uuid })) {}
  * ```
  *
  * The part before the dot names the module. A node that meets an event that it does not know flushes

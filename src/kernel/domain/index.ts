@@ -9,3 +9,4 @@ export {
   nameOf,
   type PayloadOf,
 } from './domain-event.js'
+export { displayName, Slug, text, Uuid } from './values.js'

@@ -26,7 +26,7 @@ export function preconditionOf(request: FastifyRequest): Precondition {
   if (!listPattern.test(header))
     throw new InvalidHeaderError('If-Match is neither * nor a list of entity tags')
   return [...header.matchAll(tagPattern)]
-    .filter(([, weak, tag]) => !weak && /^\d{1,15}$/.test(tag ?? ''))
+    .filter(([, weak, tag]) => !weak && /^(?:0|[1-9]\d{0,14})$/.test(tag ?? ''))
     .map(([, , tag]) => Number(tag))
 }
 

@@ -1,12 +1,9 @@
 import { z } from 'zod'
+import { Slug, text } from '../../kernel/domain/index.js'
 import type { FeatureFlag } from './domain/feature-flag.js'
 
-export const FeatureFlagName = z.string().regex(/^[A-Za-z0-9._-]{1,64}$/)
-/** Postgres stores neither U+0000 nor half a surrogate pair. */
-export const Description = z
-  .string()
-  .max(1_000)
-  .regex(/^[^\0\p{Cs}]*$/u)
+export const FeatureFlagName = Slug
+export const Description = text(1_000)
 export const PageLimit = z.number().int().min(1).max(1_000)
 
 /** What the outside sees of a feature flag. */

@@ -1,15 +1,10 @@
 import { z } from 'zod'
+import { displayName, Slug } from '../../kernel/domain/index.js'
 import { maximumPriceCents, type Product } from './domain/product.js'
 
-export const Sku = z.string().regex(/^[A-Za-z0-9._-]{1,64}$/)
-export const Category = z.string().regex(/^[A-Za-z0-9._-]{1,64}$/)
-/** Postgres stores neither U+0000 nor half a surrogate pair. */
-export const ProductName = z
-  .string()
-  .trim()
-  .min(1)
-  .max(200)
-  .regex(/^[^\0\p{Cs}]*$/u)
+export const Sku = Slug
+export const Category = Slug
+export const ProductName = displayName(200)
 export const PriceCents = z.number().int().min(0).max(maximumPriceCents)
 /** The form of ISO 4217. */
 export const Currency = z.string().regex(/^[A-Z]{3}$/)

@@ -1,15 +1,10 @@
 import { z } from 'zod'
+import { displayName, Uuid } from '../../kernel/domain/index.js'
 import type { User } from './domain/user.js'
 
-export const UserId = z.uuid()
+export const UserId = Uuid
 export const Email = z.email().max(254)
-/** Any script, but what Postgres can store: no U+0000, no half of a surrogate pair. */
-export const UserName = z
-  .string()
-  .regex(/^[^\0\p{Cs}]*$/u, 'contains characters that cannot be stored')
-  .trim()
-  .min(1)
-  .max(100)
+export const UserName = displayName(100)
 export const Permissions = z.array(z.string().regex(/^[A-Za-z0-9._:-]{1,64}$/)).max(100)
 
 /** What the outside sees of a user. */

@@ -1,6 +1,6 @@
-import { domainEvent, z } from '../../../kernel/domain/index.js'
+import { domainEvent, Uuid, z } from '../../../kernel/domain/index.js'
 
-const userId = z.uuid()
+const userId = Uuid
 
 export class UserRegistered extends domainEvent(
   'users.user-registered',

@@ -1,9 +1,9 @@
 import { Column, Entity, PrimaryColumn } from 'typeorm'
-import { AggregateRoot, domainEvent, z } from '../../../kernel/domain/index.js'
+import { AggregateRoot, domainEvent, Uuid, z } from '../../../kernel/domain/index.js'
 
 export class WelcomeMessageWritten extends domainEvent(
   'users.welcome-message-written',
-  z.object({ userId: z.uuid() }),
+  z.object({ userId: Uuid }),
 ) {}
 
 /** Stands for what a service does about a new user: one row for each, however often the event is delivered. */
