@@ -10,6 +10,7 @@ import type { Installation } from '../journal/installation.js'
 import { isWorthALine } from '../observability/log-sampling.js'
 import type { Logger } from '../observability/logger.js'
 import type { CacheEvents, NotStoredReason } from './cache-events.js'
+import { inChunks } from './in-chunks.js'
 import { LoadLocks, lockOfNobody } from './load-lock.js'
 import { PendingReads } from './pending-reads.js'
 import type { Serializer } from './serializer.js'
@@ -20,6 +21,13 @@ import { formatVersion, PayloadTooLargeError, WireFormat } from './wire-format.j
 /** Consecutive failures after which Redis is left alone, and for how many ms until it is tried again. */
 const failuresToOpen = 3
 const openMs = 1_000
+
+/**
+ * Keys in one command, and bytes in one pipeline (a single larger value makes one of its own): Redis does nothing else
+ * meanwhile, and this node builds it in one turn of the event loop.
+ */
+const keysACommand = 500
+const bytesAPipeline = 1_048_576
 
 export interface RedisTierOptions {
   readonly serializer?: Serializer | undefined
@@ -89,11 +97,14 @@ export class RedisTier implements SharedTier {
   }
 
   async getMany(keys: readonly SharedKey[]): Promise<readonly (SharedEntry | undefined)[]> {
-    if (keys.length === 0) return []
-    const names = keys.map((key) => this.#nameOf(key))
-    const found = await this.#ask(() => this.redis.mgetBuffer(...names))
-    if (!found) return keys.map(() => undefined)
-    return Promise.all(names.map((name, index) => this.#read(name, found[index] ?? null)))
+    const entries: (SharedEntry | undefined)[] = []
+    for (const some of inChunks(keys, keysACommand)) {
+      const names = some.map((key) => this.#nameOf(key))
+      const found = await this.#ask(() => this.redis.mgetBuffer(names))
+      const read = names.map((name, index) => found && this.#read(name, found[index] ?? null))
+      for (const entry of await Promise.all(read)) entries.push(entry)
+    }
+    return entries
   }
 
   set(key: SharedKey, entry: SharedEntry, ttlMs: number): void {
@@ -101,31 +112,18 @@ export class RedisTier implements SharedTier {
   }
 
   setMany(writes: readonly Write[]): void {
-    if (this.redis.status !== 'ready') return
-    const ready: EncodedWrite[] = []
-    for (const write of writes) {
-      const encoded = this.#encode(write)
-      if (!encoded) continue
-      const { name, bytes, ttlMs } = encoded
-      if (Buffer.isBuffer(bytes)) ready.push({ name, bytes, ttlMs })
-      else
-        bytes.then(
-          (compressed) => this.#write([{ name, bytes: compressed, ttlMs }]),
-          () => this.statistics.failures++,
-        )
-    }
-    // Sent now: a hint about these values that is published next goes out after them, on the same connection.
-    this.#write(ready)
+    void this.#writeAll(writes.values())
   }
 
   forget(keys: readonly SharedKey[]): void {
-    if (keys.length === 0) return
-    void this.#ask(() => this.redis.unlink(...keys.map((key) => this.#nameOf(key))))
+    void this.#forgetAll(keys)
   }
 
   async lock(key: SharedKey, position: number, required: number, ttlMs: number): Promise<LoadLock> {
     const lock = this.#nameOf(key, 'lock')
-    const taken = await this.#ask(() => this.#locks.take(lock, position, required, ttlMs))
+    const taken = await this.#ask(() =>
+      this.#locks.take(lock, position, required, wholeMs(ttlMs)).catch(unlessRefused),
+    )
     return taken ?? lockOfNobody
   }
 
@@ -133,7 +131,7 @@ export class RedisTier implements SharedTier {
     const [first] = names
     return names.length === 1 && first !== undefined
       ? [await this.redis.getBuffer(first)]
-      : this.redis.mgetBuffer(...names)
+      : this.redis.mgetBuffer([...names])
   }
 
   #isAskable(): boolean {
@@ -152,17 +150,55 @@ export class RedisTier implements SharedTier {
     }
   }
 
-  #write(writes: readonly EncodedWrite[]): void {
-    if (writes.length === 0) return
-    void this.#ask(async () => {
+  /**
+   * The first pipeline is sent now: a hint about these values that is published next goes out after it, on the same
+   * connection. Who comes for one of the others before it is there loads.
+   */
+  async #writeAll(writes: Iterator<Write, undefined>): Promise<void> {
+    while (this.redis.status === 'ready') {
+      const ready = this.#encodeSome(writes)
+      if (ready.length === 0) return
+      await this.#write(ready)
+    }
+  }
+
+  /** What one pipeline carries. What has to be compressed first follows by itself. */
+  #encodeSome(writes: Iterator<Write, undefined>): EncodedWrite[] {
+    const ready: EncodedWrite[] = []
+    let sum = 0
+    while (ready.length < keysACommand && sum < bytesAPipeline) {
+      const { done, value: write } = writes.next()
+      if (done) break
+      const encoded = this.#encode(write)
+      if (!encoded) continue
+      const { name, bytes, ttlMs } = encoded
+      if (Buffer.isBuffer(bytes)) {
+        ready.push({ name, bytes, ttlMs })
+        sum += bytes.length
+      } else
+        bytes.then(
+          (compressed) => this.#write([{ name, bytes: compressed, ttlMs }]),
+          () => this.statistics.failures++,
+        )
+    }
+    return ready
+  }
+
+  async #forgetAll(keys: readonly SharedKey[]): Promise<void> {
+    for (const some of inChunks(keys, keysACommand)) {
+      await this.#ask(() => this.redis.unlink(some.map((key) => this.#nameOf(key))))
+    }
+  }
+
+  async #write(writes: readonly EncodedWrite[]): Promise<void> {
+    await this.#ask(async () => {
       // A pipeline of its own leaves now. What the client pipelines by itself waits until the event loop comes round, and
       // would be overtaken by the hint about it.
       const pipeline = this.redis.pipeline()
-      for (const { name, bytes, ttlMs } of writes)
-        pipeline.set(name, bytes, 'PX', Math.max(1, Math.ceil(ttlMs)))
+      for (const { name, bytes, ttlMs } of writes) pipeline.set(name, bytes, 'PX', wholeMs(ttlMs))
       const replies = await pipeline.exec()
       const failure = replies?.find(([error]) => error)?.[0]
-      if (failure) throw failure
+      if (failure) unlessRefused(failure)
     })
   }
 
@@ -206,6 +242,21 @@ export class RedisTier implements SharedTier {
     const mark = kind === 'entry' ? `v${formatVersion}` : `lock-v${formatVersion}`
     return `${this.installation.namespace}:${mark}:${epoch}:${cache}:${key}`
   }
+}
+
+/** A time as Redis takes it: with an `Infinity` or a fraction it would refuse the command. */
+function wholeMs(ms: number): number {
+  return Math.min(Math.max(1, Math.ceil(ms)), Number.MAX_SAFE_INTEGER)
+}
+
+/**
+ * A command that Redis refuses as such is a fault of whoever sent it, for one key of one cache. It must not open the breaker
+ * for all: Redis does answer.
+ *
+ * @throws the failure, if it is any other
+ */
+function unlessRefused(failure: Error): undefined {
+  if (!(failure.name === 'ReplyError' && failure.message.startsWith('ERR '))) throw failure
 }
 
 const breakerStates: Partial<Record<CircuitState, 'open' | 'half-open' | 'closed'>> = {
