@@ -93,8 +93,8 @@ export const guards: readonly Guard[] = [
     promise: 3,
     file: `${cache}/answers.ts`,
     snippet: `    outer?.add(this.entries.namesOf(key, entry))
-    if (outer && staleness)`,
-    without: '    if (outer && staleness)',
+    if (staleness)`,
+    without: '    if (staleness)',
     why: 'The outer value would outlive an invalidation of what it was made from.',
   },
   {
@@ -104,6 +104,24 @@ export const guards: readonly Guard[] = [
     snippet: 'outerLoad()?.add(this.entries.namesOf(key, entry))',
     without: '',
     why: 'As above, where the inner value came from memory.',
+  },
+  {
+    name: 'a read in a unit of work inside a load adds its key to the outer',
+    promise: 3,
+    file: `${cache}/answers.ts`,
+    snippet: 'outerLoad()?.add(this.entries.ownNames(key, tags))',
+    without: '',
+    why: 'As above, where the inner value is kept nowhere, and is no hit of anybody’s.',
+    hardCase: 'a unit of work inside a load',
+  },
+  {
+    name: 'a read in a unit of work inside a load adds its tags to the outer',
+    promise: 3,
+    file: `${cache}/load-scope.ts`,
+    snippet: '    this.whole?.add(names)\n',
+    without: '',
+    why: 'As above: they are known only to the load in the transaction.',
+    hardCase: 'a unit of work inside a load',
   },
   {
     name: 'a fail-safe answer is marked',
@@ -197,8 +215,7 @@ export const guards: readonly Guard[] = [
     name: 'a read in a unit of work bypasses the cache',
     promise: 1,
     file: `${cache}/hybrid-cache.ts`,
-    snippet:
-      'if (currentScope()) return loadInTransaction(this.#read(key, factory, options), this.statistics)',
+    snippet: 'if (currentScope()) return this.#parts.uncached.load(this.#read(key, factory, options))',
     without: '',
     why: 'What it sees may never be committed.',
   },

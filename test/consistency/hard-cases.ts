@@ -26,6 +26,10 @@ export const hardCases: Readonly<Record<string, Scenario>> = {
     troubles: [[{ kind: 'Postgres goes' }]],
     entry: { failSafe: true, allowInvalidated: true },
   }),
+  /** What is kept was made of a value that is not, as it was read in a transaction. */
+  'a unit of work inside a load': hardCase({
+    clients: [client(read(1, 'a*'), read(1, 'a*')), client(write('by key'), write('by tag'))],
+  }),
   /** The one that commits last may have the first position: its client, who knows that, need not see the other yet. */
   'two writes that overlap': hardCase({
     clients: [

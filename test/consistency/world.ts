@@ -338,11 +338,9 @@ export class World {
     const row = rowOf(key)
     if (row === key)
       return node.cache.getOrCreate(key, (context) => this.#load(node, key, context), { consistency })
-    return node.cache.getOrCreate(
-      key,
-      () => node.cache.getOrCreate(row, (context) => this.#load(node, row, context)),
-      { consistency },
-    )
+    const part = () => node.cache.getOrCreate(row, (context) => this.#load(node, row, context))
+    const inTransaction = async () => (await node.unitOfWork.run(part)).result
+    return node.cache.getOrCreate(key, key.endsWith('*') ? inTransaction : part, { consistency })
   }
 
   async #load(node: ServiceNode, key: string, { tag }: LoadContext<string | null>): Promise<string | null> {
@@ -545,8 +543,9 @@ export class World {
   }
 }
 
+/** `a+` is made of the cached value of `a`; `a*` as well, which it reads in a unit of work. */
 function rowOf(key: string): string {
-  return key.endsWith('+') ? key.slice(0, -1) : key
+  return /[+*]$/.test(key) ? key.slice(0, -1) : key
 }
 
 function eventOf(how: Write, operation: string, key: string): DomainEvent {

@@ -19,6 +19,14 @@ export class Answers {
     private readonly statistics: CacheStatistics,
   ) {}
 
+  /**
+   * A key is asked for, inside a load or not. What the load makes of it depends on the key in any case: there may be no
+   * value, or none in time, and what was made without it must not outlive the event that brings it.
+   */
+  asked(key: string, tags: readonly string[] | undefined): void {
+    outerLoad()?.add(this.entries.ownNames(key, tags))
+  }
+
   of(key: string, landing: Landing, options: Asking): unknown {
     const { consistency, entry: chosen } = options
     const { entry, source, staleness } = landing
@@ -27,7 +35,7 @@ export class Answers {
     consistency?.answered(source, entry.obtainedAt, staleness && this.#stale(entry, staleness))
     const outer = outerLoad()
     outer?.add(this.entries.namesOf(key, entry))
-    if (outer && staleness) outer.staleness = staleness
+    if (staleness) outer?.sawStale(staleness)
     return givenOf(entry.kept, chosen?.clone)
   }
 

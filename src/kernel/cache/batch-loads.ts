@@ -112,5 +112,8 @@ function allOf(waiters: readonly LoadWaiters[]): LoadWaiters {
     get awaited() {
       return waiters.some((one) => one.awaited)
     },
+    loadBegins: (load) => {
+      for (const one of waiters) one.loadBegins(load)
+    },
   }
 }

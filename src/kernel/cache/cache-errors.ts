@@ -17,3 +17,14 @@ export class LoadTimeoutError extends Error {
     super(`${cache}: loading ${JSON.stringify(key)} took longer than ${timeoutMs} ms`)
   }
 }
+
+/** A load needs, through the cached reads inside it, the very value that it is to load. */
+export class CyclicLoadError extends Error {
+  override readonly name = 'CyclicLoadError'
+  /** @param chain the loads, each made inside the one before it; the last is for what the first is for */
+  constructor(readonly chain: readonly string[]) {
+    super(
+      `A load waits for itself: ${chain.join(' → ')}. Load that part without the cache, or under another key.`,
+    )
+  }
+}

@@ -13,6 +13,7 @@ import { Misses, SingleLoads } from './misses.js'
 import { givenOf } from './mutation-safety.js'
 import { OneTierReads } from './one-tier-reads.js'
 import { Tiers } from './tiers.js'
+import { UncachedReads } from './uncached-reads.js'
 
 export type CacheParts = ReturnType<typeof assembleCache>
 
@@ -46,7 +47,8 @@ export function assembleCache(options: HybridCacheOptions, around: CacheSurround
     single,
     misses: new Misses(name, around, flights, tiers, failSafe, answers, statistics),
     eager: new EagerRefresh(flights, tiers, cluster, single, memory, statistics, clock),
-    oneTier: new OneTierReads(lease, tiers, loader),
+    oneTier: new OneTierReads(lease, tiers, loader, flights),
+    uncached: new UncachedReads(name, statistics),
     writes: new CacheWrites(options, around, entries, tiers, loader),
   }
 }

@@ -3,7 +3,7 @@ import { type CacheEntry, never } from './cache-entry.js'
 import type { Read } from './cache-options.js'
 import type { CacheStatistics } from './cache-statistics.js'
 import type { ClusterFlight } from './cluster-flight.js'
-import { type Flights, Seat } from './flights.js'
+import { type Flight, type Flights, type Landing, Seat } from './flights.js'
 import type { MemoryTier } from './memory-tier.js'
 import type { SingleLoads } from './misses.js'
 import type { Tiers } from './tiers.js'
@@ -54,8 +54,10 @@ export class EagerRefresh {
         return
       }
       this.statistics.eagerRefreshes++
+      const fly = (flight: Flight): Promise<Landing> => this.loads.load(read, flight, true)
       const plan = {
-        fly: (flight: Parameters<SingleLoads['load']>[1]) => this.loads.load(read, flight, true),
+        fly,
+        flyAlone: fly,
         goesOnAlone: true,
         joinableMs: options.hardTimeoutMs,
       }

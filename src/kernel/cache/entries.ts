@@ -72,6 +72,11 @@ export class Entries {
     return [dependencyOn.key(this.options.name, key), this.cacheName, ...entry.names]
   }
 
+  /** What every value of a key depends on, and the lack of one as well. */
+  ownNames(key: string, tags: readonly string[] = []): readonly string[] {
+    return [dependencyOn.key(this.options.name, key), this.cacheName, ...tags.map(dependencyOn.tag)]
+  }
+
   /** The slots that every value of a key depends on, whatever else it will turn out to. */
   ownSlots(key: string): readonly number[] {
     return this.#slots(key, [])

@@ -1,4 +1,5 @@
 import { DomainError } from '../domain/domain-error.js'
+import { CyclicLoadError } from './cache-errors.js'
 import type { Staleness } from './cache-events.js'
 import type { CacheSurroundings, Read } from './cache-options.js'
 import type { CacheStatistics } from './cache-statistics.js'
@@ -31,8 +32,10 @@ export class FailSafe {
   }
 
   afterFailure(read: Read, error: unknown): Landing | undefined {
-    // "There is no such thing" is an answer of the domain's, not a failure to get one; and who gave up wants none.
-    if (error instanceof DomainError || read.options.signal?.aborted) return undefined
+    // "There is no such thing" is an answer of the domain's, not a failure to get one; and who gave up wants none. A
+    // cycle is a mistake in the program, which an old value would hide.
+    if (error instanceof DomainError || error instanceof CyclicLoadError) return undefined
+    if (read.options.signal?.aborted) return undefined
     return this.#answer(read, 'failed')
   }
 

@@ -3,6 +3,7 @@ import type { AppliedJournal, Stamp } from '../journal/applied-journal.js'
 import type { Lease } from '../journal/lease.js'
 import type { CacheEntry } from './cache-entry.js'
 import type { Staleness } from './cache-events.js'
+import type { LoadScope, WaitingRead } from './load-scope.js'
 
 /** What a read came back with. */
 export interface Landing {
@@ -16,6 +17,8 @@ export interface Landing {
 export interface FlightPlan {
   /** Rejects rather than throws. */
   readonly fly: (flight: Flight) => Promise<Landing>
+  /** The same for a caller that the flight under way waits for: nothing is asked that another load could hold up. */
+  readonly flyAlone: (flight: Flight) => Promise<Landing>
   /** Whether it goes on when nobody waits for it any more. */
   readonly goesOnAlone: boolean
   /** Milliseconds after which nobody joins it any more: one that never ends must not hold its key for good. */
@@ -26,6 +29,8 @@ export interface FlightPlan {
 export class Flight {
   /** What it brings; undefined again once it has landed. */
   landing: Promise<Landing> | undefined
+  /** The call of the factory, once it is made. */
+  load: LoadScope | undefined
   /** Made for whoever asks, which a flight that finds its value in L2 never does: 4 % of the time of such a read. */
   #abort: AbortController | undefined
   #passengers = 0
@@ -67,6 +72,10 @@ export class Flight {
     return this.#passengers > 0
   }
 
+  loadBegins(load: LoadScope): void {
+    this.load = load
+  }
+
   board(): void {
     this.#passengers++
   }
@@ -89,9 +98,21 @@ export class Flight {
 }
 
 /** One caller's place, on one flight at a time. */
-export class Seat {
+export class Seat implements WaitingRead {
   #flight: Flight | undefined
   #hasLeft = false
+
+  /** @param asker the load that the caller is a part of */
+  constructor(private readonly asker?: LoadScope) {}
+
+  get load(): LoadScope | undefined {
+    return this.#flight?.load
+  }
+
+  /** Whether a flight can land only after the caller has what it waits for. */
+  isAwaitedBy({ load }: Flight): boolean {
+    return this.asker ? (load?.waitsFor(this.asker.load) ?? false) : false
+  }
 
   get hasLeft(): boolean {
     return this.#hasLeft
@@ -100,6 +121,7 @@ export class Seat {
   take(flight: Flight): void {
     this.#flight?.leave()
     this.#flight = flight
+    this.asker?.load.waiting.add(this)
     flight.board()
     if (this.#hasLeft) this.leave()
   }
@@ -112,6 +134,7 @@ export class Seat {
   /** To be called when the caller has its landing or waits no longer. */
   leave(): void {
     this.#hasLeft = true
+    this.asker?.load.waiting.delete(this)
     this.#flight?.leave()
     this.#flight = undefined
   }
@@ -161,6 +184,8 @@ export class Flights {
       const joined = applied.stamp()
       const running = this.#joinable(key, requiredPosition)
       if (!running?.landing) return this.#takeOff(key, plan, seat)
+      // Two loads that wait for each other, as of two requests that began at the two ends of a cycle, would wait for good.
+      if (seat.isAwaitedBy(running)) return plan.flyAlone(this.boardAlone(key, plan.goesOnAlone, seat))
       seat.take(running)
       const landing = await running.landing
       const { stamp, slots } = landing.entry

@@ -18,7 +18,6 @@ import { checkedEntryOptions, type EntryOptions } from './entry-options.js'
 import type { Factory } from './load-context.js'
 import type { MemoryTier } from './memory-tier.js'
 import { givenOf } from './mutation-safety.js'
-import { loadInTransaction, loadManyInTransaction } from './uncached-reads.js'
 
 const noOptions = {}
 
@@ -88,6 +87,7 @@ export class HybridCache<Value = unknown, Key extends string = string> {
   #answer(key: Key, factory: Factory<Value>, options: ReadOptions<never>): Promise<unknown> {
     try {
       const { consistency } = options
+      if (ambient()) this.#answers.asked(key, options.tags)
       const isPlain = !currentScope() && (!consistency || consistency.isUndemanding)
       return isPlain ? this.#current(key, factory, options) : this.#demanded(key, factory, options)
     } catch (error) {
@@ -96,7 +96,7 @@ export class HybridCache<Value = unknown, Key extends string = string> {
   }
 
   async #demanded(key: Key, factory: Factory<Value>, options: ReadOptions<never>): Promise<unknown> {
-    if (currentScope()) return loadInTransaction(this.#read(key, factory, options), this.statistics)
+    if (currentScope()) return this.#parts.uncached.load(this.#read(key, factory, options))
     const { consistency } = options
     await consistency?.satisfy()
     if (!consistency?.onlyTier) return this.#current(key, factory, options)
@@ -122,6 +122,7 @@ export class HybridCache<Value = unknown, Key extends string = string> {
    * @throws what Postgres throws when this node has to find out what it has missed
    */
   async get(key: Key, options: Asking = noOptions): Promise<Value | undefined> {
+    this.#answers.asked(key, undefined)
     if (currentScope()) return undefined
     const { consistency, entry } = options
     await consistency?.satisfy()
@@ -140,7 +141,10 @@ export class HybridCache<Value = unknown, Key extends string = string> {
   peek(key: Key): Value | undefined {
     // Usually part of nothing, and then not asked what of.
     const isPart = ambient() !== undefined
-    if (isPart && currentScope()) return undefined
+    if (isPart) {
+      this.#answers.asked(key, undefined)
+      if (currentScope()) return undefined
+    }
     const hit = this.#freshInMemory(key, this.around.lease.heldAt())
     if (hit === undefined) return undefined
     if (isPart) return this.#answers.ofHit(key, hit, noOptions) as Value
@@ -161,9 +165,8 @@ export class HybridCache<Value = unknown, Key extends string = string> {
   ): Promise<Map<Key, Result>> {
     const wanted = [...new Set(keys)]
     const { consistency } = options
-    if (currentScope()) {
-      return new Map(await loadManyInTransaction(wanted, loadMissing, options, this.statistics))
-    }
+    if (ambient()) for (const key of wanted) this.#answers.asked(key, options.tags)
+    if (currentScope()) return new Map(await this.#parts.uncached.loadMany(wanted, loadMissing, options))
     await consistency?.satisfy()
     const batch = new BatchLoads<Key>(loadMissing, this.#parts.tiers, this.#parts.loader)
     const answers = await Promise.all(

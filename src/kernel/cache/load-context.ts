@@ -1,3 +1,4 @@
+import { dependencyOn } from '../journal/invalidation-rules.js'
 import type { CacheEntry } from './cache-entry.js'
 import { type AdaptiveOptions, checkedEntryOptions, type EntryOptions } from './entry-options.js'
 import type { LoadScope } from './load-scope.js'
@@ -75,6 +76,8 @@ export class RunningLoad implements LoadContext {
 
   tag(...tags: string[]): void {
     for (const tag of tags) this.tags.add(tag)
+    // At once, as the load may fail: who does without its value does so until one of these changes.
+    this.scope.add(tags.map(dependencyOn.tag))
   }
 
   adapt(options: AdaptiveOptions): void {

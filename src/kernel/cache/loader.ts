@@ -6,7 +6,7 @@ import type { CacheStatistics } from './cache-statistics.js'
 import type { Entries } from './entries.js'
 import type { EntryOptions } from './entry-options.js'
 import { RunningLoad } from './load-context.js'
-import { LoadScope, runLoad } from './load-scope.js'
+import { LoadScope, runLoad, scopeOfLoad } from './load-scope.js'
 import type { MemoryTier } from './memory-tier.js'
 import { givenOf } from './mutation-safety.js'
 
@@ -25,6 +25,8 @@ export interface Loaded {
 export interface LoadWaiters {
   readonly signal: AbortSignal
   readonly awaited: boolean
+  /** The factory is about to be called. */
+  loadBegins(load: LoadScope): void
 }
 
 /** Runs factories, and makes entries of what they return. */
@@ -41,13 +43,15 @@ export class Loader {
    * Stamps the value with what was applied before its first statement, so that it can hide no later write.
    *
    * @throws what the factory throws
+   * @throws CyclicLoadError if the load was asked for inside a load of the same key
    */
   async load(read: Read, waiters: LoadWaiters, eager = false): Promise<Loaded> {
     const { key, factory, options } = read
     const { applied, faults } = this.around
     const stamp = applied.stamp()
     await faults.at('before-load')
-    const scope = new LoadScope()
+    const scope = scopeOfLoad({ cache: this.cache.name, keys: [key] })
+    waiters.loadBegins(scope)
     const load = new RunningLoad(key, waiters.signal, read.entry, scope, this.#previous(key))
     const value = await this.#timed([key], waiters, eager, async () => {
       const loaded = await runLoad(scope, () => factory(load))
@@ -79,6 +83,7 @@ export class Loader {
    * all do: nobody can tell them apart.
    *
    * @throws what `loadMissing` throws
+   * @throws CyclicLoadError if the load was asked for inside one of the same keys
    */
   async loadMany<Key extends string, Value>(
     reads: readonly Read[],
@@ -88,8 +93,9 @@ export class Loader {
     const { applied, faults } = this.around
     const stamp = applied.stamp()
     await faults.at('before-load')
-    const scope = new LoadScope()
     const keys = reads.map(({ key }) => key as Key)
+    const scope = scopeOfLoad({ cache: this.cache.name, keys })
+    waiters.loadBegins(scope)
     const values = await this.#timed(keys, waiters, false, () =>
       runLoad(scope, () => loadMissing(keys, waiters.signal)),
     )

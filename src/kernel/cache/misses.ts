@@ -6,6 +6,7 @@ import type { CacheStatistics } from './cache-statistics.js'
 import type { ClusterFlight } from './cluster-flight.js'
 import type { FailSafe } from './fail-safe.js'
 import { type FlightPlan, type Flights, type Landing, Seat } from './flights.js'
+import { outerLoad } from './load-scope.js'
 import type { Loader, LoadWaiters } from './loader.js'
 import { waitFor } from './patience.js'
 import type { Tiers } from './tiers.js'
@@ -14,7 +15,7 @@ import type { Tiers } from './tiers.js'
 export interface Route {
   /** From L2, or else the database. */
   fly(read: Read, waiters: LoadWaiters): Promise<Landing>
-  /** From the database alone: without a lease, nobody can judge what L2 holds. */
+  /** From the database alone: without a lease, nobody can judge what L2 holds; and for a load that may wait for no other. */
   bypass(read: Read, waiters: LoadWaiters): Promise<Landing>
 }
 
@@ -34,11 +35,14 @@ export class Misses {
   async answer(read: Read, route: Route): Promise<unknown> {
     const { key, options } = read
     options.signal?.throwIfAborted()
-    const seat = new Seat()
+    const outer = outerLoad()
+    const seat = new Seat(outer)
     let landing = this.failSafe.whileThrottled(read)
     try {
       landing ??= await this.#patiently(this.#setOff(read, route, seat), read, seat)
     } catch (error) {
+      // What the load has read decides over its failure as it would over its value.
+      if (outer && seat.load) outer.add(seat.load.names)
       landing = this.failSafe.afterFailure(read, error)
       if (!landing) throw error
     } finally {
@@ -78,6 +82,7 @@ export class Misses {
   #board(read: Read, route: Route, seat: Seat): Promise<Landing> {
     const plan: FlightPlan = {
       fly: (flight) => route.fly(read, flight),
+      flyAlone: (flight) => route.bypass(read, flight),
       goesOnAlone: read.entry.backgroundCompletion,
       joinableMs: read.entry.hardTimeoutMs,
     }

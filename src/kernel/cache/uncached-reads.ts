@@ -1,35 +1,54 @@
+import { dependencyOn } from '../journal/invalidation-rules.js'
 import type { LoadMissing } from './batch-loads.js'
 import type { Read, ReadOptions } from './cache-options.js'
 import type { CacheStatistics } from './cache-statistics.js'
 import { RunningLoad } from './load-context.js'
-import { LoadScope, runLoad } from './load-scope.js'
+import { outerLoad, runLoad, scopeWithinLoad } from './load-scope.js'
 
 /** For loads that somebody always waits for. */
 const neverAborts = new AbortController().signal
 
 /**
- * A read inside a unit of work: loaded in that transaction, shared with nobody and kept nowhere, as what it sees
- * may never be committed.
+ * Reads inside a unit of work: loaded in that transaction, shared with nobody and kept nowhere, as what they see
+ * may never be committed. Where a load around the unit of work is given the result, its value is kept, and so depends on
+ * all that the value depends on which is read here.
  */
-export async function loadInTransaction(read: Read, statistics: CacheStatistics): Promise<unknown> {
-  statistics.bypasses++
-  const { key, factory, entry, options } = read
-  const scope = new LoadScope()
-  const value = await runLoad(scope, () =>
-    factory(new RunningLoad(key, options.signal ?? neverAborts, entry, scope, undefined)),
-  )
-  options.consistency?.answered('bypass', Number.POSITIVE_INFINITY)
-  return value
+export class UncachedReads {
+  constructor(
+    private readonly cache: string,
+    private readonly statistics: CacheStatistics,
+  ) {}
+
+  /** @throws what the factory throws */
+  async load({ key, factory, entry, options }: Read): Promise<unknown> {
+    this.statistics.bypasses++
+    const scope = scopeWithinLoad(0, { cache: this.cache, keys: [key] })
+    const value = await runLoad(scope, () =>
+      factory(new RunningLoad(key, options.signal ?? neverAborts, entry, scope, undefined)),
+    )
+    addTagsOf([value], options)
+    options.consistency?.answered('bypass', Number.POSITIVE_INFINITY)
+    return value
+  }
+
+  /** @throws what `loadMissing` throws */
+  async loadMany<Key extends string, Value>(
+    keys: readonly Key[],
+    loadMissing: LoadMissing<Key, Value>,
+    options: ReadOptions<Value>,
+  ): Promise<ReadonlyMap<Key, Value>> {
+    this.statistics.bypasses += keys.length
+    const scope = scopeWithinLoad(0, { cache: this.cache, keys })
+    const values = await runLoad(scope, () => loadMissing(keys, options.signal ?? neverAborts))
+    addTagsOf([...values.values()], options)
+    options.consistency?.answered('bypass', Number.POSITIVE_INFINITY)
+    return values
+  }
 }
 
-export async function loadManyInTransaction<Key extends string, Value>(
-  keys: readonly Key[],
-  loadMissing: LoadMissing<Key, Value>,
-  options: ReadOptions<Value>,
-  statistics: CacheStatistics,
-): Promise<ReadonlyMap<Key, Value>> {
-  statistics.bypasses += keys.length
-  const values = await runLoad(new LoadScope(), () => loadMissing(keys, options.signal ?? neverAborts))
-  options.consistency?.answered('bypass', Number.POSITIVE_INFINITY)
-  return values
+/** Outside a load nobody asks for them. */
+function addTagsOf<Value>(values: readonly Value[], { tagsOf }: ReadOptions<Value>): void {
+  const outer = outerLoad()
+  if (!outer || !tagsOf) return
+  for (const value of values) outer.add(tagsOf(value).map(dependencyOn.tag))
 }

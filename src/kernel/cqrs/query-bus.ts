@@ -1,6 +1,6 @@
 import type { Caches } from '../cache/caches.js'
 import type { HybridCache } from '../cache/hybrid-cache.js'
-import { LoadScope, runLoad } from '../cache/load-scope.js'
+import { runLoad, scopeWithinLoad } from '../cache/load-scope.js'
 import type { Consistency } from '../journal/consistency.js'
 import { type CachingDeclaration, meaningOf } from './caching.js'
 import type { HandlerRegistry } from './handler-registry.js'
@@ -70,7 +70,7 @@ export class QueryBus implements Bus<'query'> {
   ): Promise<ResultOf<Query>> {
     await consistency?.satisfy()
     // Cached reads inside may answer what is stale: the answer made of it has to say so.
-    const scope = new LoadScope(consistency?.requiredPosition ?? 0)
+    const scope = scopeWithinLoad(consistency?.requiredPosition ?? 0)
     const result = await runLoad(scope, () => handler.execute(query))
     const { staleness } = scope
     consistency?.answered('bypass', Number.POSITIVE_INFINITY, staleness && { staleness, overdueMs: 0 })
