@@ -137,6 +137,7 @@ export function createParts(
     ? new RedisTier(redis, installation, logger, events, {
         maximumPayloadBytes: config.CACHE_MAX_PAYLOAD_BYTES,
         compressAboveBytes: config.CACHE_COMPRESS_ABOVE_BYTES,
+        clusterClock,
       })
     : noSharedTier
   const surroundings: CacheSurroundings = {

@@ -54,6 +54,7 @@ describe('Redis in hostile hands', () => {
     ['a signature by another secret', () => sign(forged(5), 'guess') + forged(5)],
     ['half a signature', () => 'abcdef'],
     ['one MiB of letters', () => 'x'.repeat(1_048_576)],
+    ['seven MiB of letters', () => 'x'.repeat(7 * 1_048_576)],
     ['control characters', () => '\u0000\u0001\uffff'],
   ])('a hint that is %s is counted, dropped, and changes nothing', async (what, message) => {
     const before = cluster.nodes.map(rejectedHints)
@@ -83,7 +84,6 @@ describe('Redis in hostile hands', () => {
 
   test.each([
     ['garbage', () => 'garbage'],
-    ['nothing', () => ''],
     [
       'an invented user with a far position',
       (old: string) => old.slice(0, 79) + JSON.stringify({ ...user, name: 'Mallory' }),
@@ -122,6 +122,24 @@ describe('Redis in hostile hands', () => {
     expect((await getUser(newcomer, other.id)).body).toEqual(other)
     await until('it has said so', () => newcomer.output().includes('an L2 entry was rejected'))
     await newcomer.stop()
+  })
+
+  test('scripts that are forgotten, and a Redis that is full, cost loads and nothing else', async () => {
+    await redis.script('FLUSH')
+    await expectUnharmed('without scripts')
+    await redis.config('SET', 'maxmemory', '1')
+    try {
+      const created = await Promise.all([1, 2, 3, 4, 5].map(() => registerUser(cluster.nodes[0]!)))
+      for (const { body } of created) {
+        for (const node of cluster.nodes.slice(0, 2)) await warm(node, body.id)
+        expect((await getUser(cluster.nodes[1]!, body.id)).body).toEqual(body)
+      }
+      await until('a node has said so', () => cluster.nodes[0]!.output().includes('Redis refused a command'))
+      expect(cluster.nodes[0]!.output()).not.toContain('Redis does not answer')
+    } finally {
+      await redis.config('SET', 'maxmemory', '0')
+    }
+    await expectUnharmed('after the shortage')
   })
 
   test('an unknown command value of another type under an L2 key is a miss', async () => {

@@ -1,38 +1,51 @@
-import { randomUUID } from 'node:crypto'
+import { randomBytes, timingSafeEqual } from 'node:crypto'
 import type { Redis, Result } from 'ioredis'
+import type { ClusterClock } from '../journal/cluster-clock.js'
+import { Mac } from '../journal/mac.js'
 import type { LoadLock } from './shared-tier.js'
 
 declare module 'ioredis' {
   interface RedisCommander<Context> {
-    aftercommitLock(
+    aftercommitLockBuffer(
       lock: string,
       position: number,
       required: number,
       token: string,
       ttlMs: number,
-    ): Result<[taken: number, loadedMeanwhile: number], Context>
+      forged: Buffer | string,
+    ): Result<[taken: number, loadedMeanwhile: number, holder: Buffer], Context>
     aftercommitUnlock(lock: string, token: string, loadedForMs: number): Result<number, Context>
   }
 }
 
+/** Changes whenever locks are written differently, so that two releases leave each other's alone. */
+export const lockVersion = 4
+
+/** Characters of a lock: `position:token`, and in the token `over.nonce.signature`. */
+const longestLock = 128
+const lockPattern = /^(\d{1,16}):((\d{1,16})\.[0-9a-f]{16})\.([0-9a-f]{32})$/
+
+/** Of whatever is there: somebody may have put a list under its name, or a long text. */
+const readHolder = `
+local holder = redis.pcall('GETRANGE', KEYS[1], 0, ${longestLock})
+if type(holder) == 'table' then
+  redis.call('UNLINK', KEYS[1])
+  holder = ''
+end
+local position, token = string.match(holder, '^(%d+):(.*)$')`
+
 /**
  * Taken if it is free, or if its holder's load began too early for the caller. A lock without a token was left by a
- * load that has ended: it is free.
+ * load that has ended: it is free. So is one that the caller has found to be forged.
  */
-const lockScript = `
-local holder = redis.call('GET', KEYS[1])
-local position, token
-if holder then position, token = string.match(holder, '^(%d+):(.*)$') end
+const lockScript = `${readHolder}
 local recent = position and tonumber(position) >= tonumber(ARGV[2])
-if recent and token ~= '' then return {0, 0} end
+if recent and token ~= '' and holder ~= ARGV[5] then return {0, 0, holder} end
 redis.call('SET', KEYS[1], ARGV[1] .. ':' .. ARGV[3], 'PX', ARGV[4])
-return {1, recent and 1 or 0}`
+return {1, recent and token == '' and 1 or 0, ''}`
 
 /** Only by who holds it: a former holder, slower than its lock, must not free another's. */
-const unlockScript = `
-local holder = redis.call('GET', KEYS[1])
-local position, token
-if holder then position, token = string.match(holder, '^(%d+):(.*)$') end
+const unlockScript = `${readHolder}
 if token ~= ARGV[1] then return 0 end
 if ARGV[2] == '0' then return redis.call('DEL', KEYS[1]) end
 redis.call('SET', KEYS[1], position .. ':', 'PX', ARGV[2])
@@ -46,23 +59,38 @@ const loadedForMs = 5_000
 
 export const lockOfNobody: LoadLock = { held: true, loadedMeanwhile: false, release: () => {} }
 
-/** The lock in Redis by which one node of the cluster loads a key. */
+/**
+ * The lock in Redis by which one node of the cluster loads a key.
+ *
+ * Who waits for a lock waits for a load, so a lock is signed, together with its name and the time when it is over:
+ * somebody who has only Redis could otherwise have every load wait for one that nobody has begun.
+ */
 export class LoadLocks {
-  constructor(private readonly redis: Redis) {
+  readonly #mac: Mac
+
+  /** @param clock in ms, the same on all nodes to within a few */
+  constructor(
+    private readonly redis: Redis,
+    installation: { readonly secret: Buffer },
+    private readonly clock: Pick<ClusterClock, 'now'>,
+  ) {
+    this.#mac = new Mac(installation)
     redis.defineCommand('aftercommitLock', { numberOfKeys: 1, lua: lockScript })
     redis.defineCommand('aftercommitUnlock', { numberOfKeys: 1, lua: unlockScript })
   }
 
   /** @throws what Redis throws */
   async take(lock: string, position: number, required: number, ttlMs: number): Promise<LoadLock> {
-    const token = randomUUID()
-    const [taken, loaded] = await this.redis.aftercommitLock(
-      lock,
-      position,
-      required,
-      token,
-      Math.ceil(ttlMs),
-    )
+    const ttl = Math.ceil(ttlMs)
+    const token = this.#tokenOf(lock, position, ttl)
+    const attempt = (forged: Buffer | string) =>
+      this.redis.aftercommitLockBuffer(lock, position, required, token, ttl, forged)
+    let [taken, loaded, holder] = await attempt('')
+    if (taken !== 1 && !this.#isHeldBy(lock, holder)) {
+      ;[taken, loaded, holder] = await attempt(holder)
+      // Forged again meanwhile: whoever is that quick must not make anybody wait.
+      if (taken !== 1 && !this.#isHeldBy(lock, holder)) return lockOfNobody
+    }
     if (taken !== 1) return { held: false }
     return {
       held: true,
@@ -73,4 +101,25 @@ export class LoadLocks {
       },
     }
   }
+
+  #tokenOf(lock: string, position: number, ttlMs: number): string {
+    const content = `${Math.round(this.clock.now() + ttlMs)}.${randomBytes(8).toString('hex')}`
+    return `${content}.${this.#sign(lock, `${position}:${content}`)}`
+  }
+
+  /** Whether a node has taken it, and not so long ago that its time is over: Redis may be made to keep it, or to bring it back. */
+  #isHeldBy(lock: string, holder: Buffer): boolean {
+    const [, position, content, over, signature] = lockPattern.exec(holder.toString('latin1')) ?? []
+    if (!content || !signature || Number(over) < this.clock.now()) return false
+    return isSame(signature, this.#sign(lock, `${position}:${content}`))
+  }
+
+  #sign(lock: string, text: string): string {
+    const write = (input: Buffer, start: number): number => start + input.write(text, start, 'latin1')
+    return this.#mac.of(lock, text.length, write, 'hex').slice(0, 32)
+  }
+}
+
+function isSame(one: string, other: string): boolean {
+  return timingSafeEqual(Buffer.from(one, 'latin1'), Buffer.from(other, 'latin1'))
 }

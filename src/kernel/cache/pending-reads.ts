@@ -2,7 +2,7 @@
 interface Batch {
   readonly names: string[]
   /** Resolves with what Redis has under the names, in their order; with undefined if there is no answer. */
-  readonly answered: Promise<readonly (Buffer | null)[] | undefined>
+  readonly answered: Promise<readonly Buffer[] | undefined>
   readonly send: () => void
 }
 
@@ -20,16 +20,13 @@ export class PendingReads<Found> {
   #open: Batch | undefined
 
   /**
-   * @param ask resolves with the bytes in the order of the names, null for what there is not, or with undefined if there is
+   * @param ask resolves with the bytes in the order of the names, empty for what there is not, or with undefined if there is
    *   no answer; never rejects
    * @param decode never throws or rejects
    */
   constructor(
-    private readonly ask: (names: readonly string[]) => Promise<readonly (Buffer | null)[] | undefined>,
-    private readonly decode: (
-      name: string,
-      bytes: Buffer | null,
-    ) => Found | undefined | Promise<Found | undefined>,
+    private readonly ask: (names: readonly string[]) => Promise<readonly Buffer[] | undefined>,
+    private readonly decode: (name: string, bytes: Buffer) => Found | undefined | Promise<Found | undefined>,
   ) {}
 
   /** @returns undefined if there is nothing under that name, or no answer */
@@ -38,7 +35,7 @@ export class PendingReads<Found> {
     const batch = this.#open
     const index = batch.names.push(name) - 1
     if (index === largestBatch - 1) batch.send()
-    return batch.answered.then((found) => found && this.decode(name, found[index] ?? null))
+    return batch.answered.then((found) => found && this.decode(name, found[index] as Buffer))
   }
 
   #begin(): Batch {

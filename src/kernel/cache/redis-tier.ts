@@ -3,15 +3,17 @@ import {
   CircuitState,
   ConsecutiveBreaker,
   circuitBreaker,
-  handleAll,
+  handleWhen,
 } from 'cockatiel'
-import type { Redis } from 'ioredis'
+import { type Redis, ReplyError } from 'ioredis'
+import type { ClusterClock } from '../journal/cluster-clock.js'
 import type { Installation } from '../journal/installation.js'
 import { isWorthALine } from '../observability/log-sampling.js'
 import type { Logger } from '../observability/logger.js'
+import { BoundedReads } from './bounded-reads.js'
 import type { CacheEvents, NotStoredReason } from './cache-events.js'
 import { inChunks } from './in-chunks.js'
-import { LoadLocks, lockOfNobody } from './load-lock.js'
+import { LoadLocks, lockOfNobody, lockVersion } from './load-lock.js'
 import { PendingReads } from './pending-reads.js'
 import type { Serializer } from './serializer.js'
 import type { LoadLock, SharedEntry, SharedKey, SharedTier } from './shared-tier.js'
@@ -35,6 +37,8 @@ export interface RedisTierOptions {
   readonly maximumPayloadBytes?: number | undefined
   /** Bytes from which on a value is compressed. Default: never. */
   readonly compressAboveBytes?: number | undefined
+  /** Says when a lock is over, on all nodes alike. Default: the wall clock. */
+  readonly clusterClock?: Pick<ClusterClock, 'now'> | undefined
 }
 
 interface Write {
@@ -56,10 +60,12 @@ export class RedisTier implements SharedTier {
   readonly #breaker: CircuitBreakerPolicy
   readonly #format: WireFormat
   readonly #locks: LoadLocks
+  readonly #stored: BoundedReads
   readonly #reads = new PendingReads(
-    (names) => this.#ask(() => this.#fetch(names)),
+    (names) => this.#ask(() => this.#stored.readAll(names)),
     (name, bytes) => this.#read(name, bytes),
   )
+  #refusals = 0
 
   /** @param redis must fail, not queue, while Redis is away, and give up a command after a time */
   constructor(
@@ -75,8 +81,9 @@ export class RedisTier implements SharedTier {
       maximumPayloadBytes: options.maximumPayloadBytes ?? 1_048_576,
       compressAboveBytes: options.compressAboveBytes ?? Number.POSITIVE_INFINITY,
     })
-    this.#locks = new LoadLocks(redis)
-    this.#breaker = circuitBreaker(handleAll, {
+    this.#stored = new BoundedReads(redis, this.#format.maximumBytes)
+    this.#locks = new LoadLocks(redis, installation, options.clusterClock ?? { now: Date.now })
+    this.#breaker = circuitBreaker(handleWhen(isOutage), {
       halfOpenAfter: openMs,
       breaker: new ConsecutiveBreaker(failuresToOpen),
     })
@@ -99,10 +106,13 @@ export class RedisTier implements SharedTier {
   async getMany(keys: readonly SharedKey[]): Promise<readonly (SharedEntry | undefined)[]> {
     const entries: (SharedEntry | undefined)[] = []
     for (const some of inChunks(keys, keysACommand)) {
-      const names = some.map((key) => this.#nameOf(key))
-      const found = await this.#ask(() => this.redis.mgetBuffer(names))
-      const read = names.map((name, index) => found && this.#read(name, found[index] ?? null))
-      for (const entry of await Promise.all(read)) entries.push(entry)
+      let names = some.map((key) => this.#nameOf(key))
+      while (names.length > 0) {
+        const found = (await this.#ask(() => this.#stored.read(names))) ?? names.map(() => undefined)
+        const read = found.map((bytes, index) => bytes && this.#read(names[index] as string, bytes))
+        for (const entry of await Promise.all(read)) entries.push(entry)
+        names = names.slice(found.length)
+      }
     }
     return entries
   }
@@ -121,17 +131,8 @@ export class RedisTier implements SharedTier {
 
   async lock(key: SharedKey, position: number, required: number, ttlMs: number): Promise<LoadLock> {
     const lock = this.#nameOf(key, 'lock')
-    const taken = await this.#ask(() =>
-      this.#locks.take(lock, position, required, wholeMs(ttlMs)).catch(unlessRefused),
-    )
+    const taken = await this.#ask(() => this.#locks.take(lock, position, required, wholeMs(ttlMs)))
     return taken ?? lockOfNobody
-  }
-
-  async #fetch(names: readonly string[]): Promise<readonly (Buffer | null)[]> {
-    const [first] = names
-    return names.length === 1 && first !== undefined
-      ? [await this.redis.getBuffer(first)]
-      : this.redis.mgetBuffer([...names])
   }
 
   #isAskable(): boolean {
@@ -144,10 +145,17 @@ export class RedisTier implements SharedTier {
     if (!this.#isAskable()) return undefined
     try {
       return await this.#breaker.execute(command)
-    } catch {
+    } catch (error) {
       this.statistics.failures++
+      if (error instanceof ReplyError) this.#refused(error as Error)
       return undefined
     }
+  }
+
+  /** For instance as its memory is full. It is there, and the next command may be answered. */
+  #refused({ message }: Error): void {
+    const refusals = ++this.#refusals
+    if (isWorthALine(refusals)) this.logger.warn({ reason: message, refusals }, 'Redis refused a command')
   }
 
   /**
@@ -198,15 +206,17 @@ export class RedisTier implements SharedTier {
       for (const { name, bytes, ttlMs } of writes) pipeline.set(name, bytes, 'PX', wholeMs(ttlMs))
       const replies = await pipeline.exec()
       const failure = replies?.find(([error]) => error)?.[0]
-      if (failure) unlessRefused(failure)
+      if (failure) throw failure
     })
   }
 
-  #read(name: string, bytes: Buffer | null): SharedEntry | undefined | Promise<SharedEntry | undefined> {
-    if (bytes === null) {
+  #read(name: string, bytes: Buffer): SharedEntry | undefined | Promise<SharedEntry | undefined> {
+    if (bytes.length === 0) {
       this.statistics.misses++
       return undefined
     }
+    // Off the way of the value that is written next: to write over a hash of millions of fields holds up all of Redis.
+    if (this.#stored.isOfOtherType(bytes)) void this.#ask(() => this.redis.unlink(name))
     const entry = this.#format.decode(name, bytes)
     return entry instanceof Promise ? entry.then((one) => this.#judge(one)) : this.#judge(entry)
   }
@@ -216,7 +226,10 @@ export class RedisTier implements SharedTier {
     else {
       const rejected = ++this.statistics.rejected
       if (isWorthALine(rejected)) {
-        this.logger.warn({ rejected }, 'an L2 entry was rejected: it was not written by this service')
+        this.logger.warn(
+          { rejected },
+          'an L2 entry was rejected: it was not written by this service, or is larger than this node’s limit',
+        )
       }
     }
     return entry
@@ -239,7 +252,7 @@ export class RedisTier implements SharedTier {
 
   /** What comes before the epoch says what it is, so that no key of a cache can pass for a lock. */
   #nameOf({ epoch, cache, key }: SharedKey, kind: 'entry' | 'lock' = 'entry'): string {
-    const mark = kind === 'entry' ? `v${formatVersion}` : `lock-v${formatVersion}`
+    const mark = kind === 'entry' ? `v${formatVersion}` : `lock-v${lockVersion}`
     return `${this.installation.namespace}:${mark}:${epoch}:${cache}:${key}`
   }
 }
@@ -250,13 +263,13 @@ function wholeMs(ms: number): number {
 }
 
 /**
- * A command that Redis refuses as such is a fault of whoever sent it, for one key of one cache. It must not open the breaker
- * for all: Redis does answer.
- *
- * @throws the failure, if it is any other
+ * The replies that say that Redis can answer nothing at present. Any other is about one key, or one command, and must not
+ * open the breaker for all: Redis does answer.
  */
-function unlessRefused(failure: Error): undefined {
-  if (!(failure.name === 'ReplyError' && failure.message.startsWith('ERR '))) throw failure
+const cannotAnswer = /^(LOADING|BUSY|MASTERDOWN|CLUSTERDOWN|NOAUTH)\b/
+
+function isOutage(error: Error): boolean {
+  return !(error instanceof ReplyError) || cannotAnswer.test(error.message)
 }
 
 const breakerStates: Partial<Record<CircuitState, 'open' | 'half-open' | 'closed'>> = {

@@ -23,6 +23,9 @@ const metaLengthStart = headerStart + 5 * 8
 const metaStart = metaLengthStart + 4
 const compressed = 1
 
+/** Bytes of the names and whatever else a reader is told of a value. 512 names, the most there can be, of 250 characters fit. */
+const largestMeta = 131_072
+
 const metaSchema = z.strictObject({
   names: z.array(z.string()).optional(),
   etag: z.string().optional(),
@@ -47,7 +50,7 @@ export interface WireFormatOptions {
   readonly compressAboveBytes: number
 }
 
-/** A value's payload is larger than L2 is to hold. */
+/** A value's payload, or its names, are larger than L2 is to hold. */
 export class PayloadTooLargeError extends Error {
   override readonly name = 'PayloadTooLargeError'
 }
@@ -69,6 +72,11 @@ export class WireFormat {
     this.#mac = new Mac(installation)
   }
 
+  /** Of the longest entry that is read here. A node with a larger limit of its own may write longer ones. */
+  get maximumBytes(): number {
+    return metaStart + largestMeta + this.options.maximumPayloadBytes
+  }
+
   /**
    * @param name the key in Redis
    * @returns a promise only where the payload is compressed
@@ -88,9 +96,11 @@ export class WireFormat {
    *   where the payload is compressed. Never throws or rejects.
    */
   decode(name: string, bytes: Buffer): SharedEntry | undefined | Promise<SharedEntry | undefined> {
-    if (bytes.length < metaStart || bytes[0] !== formatVersion) return undefined
+    // First of all: to hash what somebody has put there takes time by its length.
+    if (bytes.length < metaStart || bytes.length > this.maximumBytes) return undefined
+    if (bytes[0] !== formatVersion) return undefined
     if (bytes[1] !== this.options.serializer.format) return undefined
-    // Before anything else is believed, the lengths in it included.
+    // Before anything in it is believed, its own lengths included.
     this.#expected.write(this.#macOf(name, bytes), 'latin1')
     bytes.copy(this.#found, 0, macStart, headerStart)
     if (!timingSafeEqual(this.#expected, this.#found)) return undefined
@@ -112,6 +122,7 @@ export class WireFormat {
 
   #frame(name: string, entry: SharedEntry, payload: Uint8Array, flags: number): Buffer {
     const meta = Buffer.from(metaOf(entry))
+    if (meta.length > largestMeta) throw new PayloadTooLargeError()
     const bytes = Buffer.allocUnsafe(metaStart + meta.length + payload.byteLength)
     bytes[0] = formatVersion
     bytes[1] = this.options.serializer.format

@@ -55,6 +55,9 @@ export class HintCodec {
     this.#mac = new Mac(installation)
   }
 
+  /** Bytes of the longest hint that anybody here sends, as UTF-8; what is longer need not be looked at. */
+  readonly longestBytes = signatureLength + 3 * maximumLength
+
   get channel(): string {
     return `${this.installation.namespace}:hints-v${formatVersion}`
   }
@@ -69,6 +72,7 @@ export class HintCodec {
 
   /** Undefined for whatever was not signed here; what it says is not looked at before that. */
   decode(text: string): Hint | undefined {
+    if (text.length > signatureLength + maximumLength) return undefined
     const body = text.slice(signatureLength)
     const expected = Buffer.from(this.#sign(body), 'latin1')
     const given = Buffer.from(text.slice(0, signatureLength), 'latin1')

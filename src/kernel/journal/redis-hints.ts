@@ -41,7 +41,11 @@ export class RedisHints implements HintChannel {
       this.clock,
     )
     this.#queue = queue
-    this.#subscriber.on('message', (_channel, text) => queue.push(text))
+    this.#subscriber.on('messageBuffer', (_channel: Buffer, message: Buffer) => {
+      // Before it is read as text, or takes the place of a hint that waits.
+      if (message.length > this.codec.longestBytes) listener.rejected('it is longer than any hint')
+      else queue.push(message.toString())
+    })
     this.#subscriber.on('ready', () => {
       // What was published while the connection was away is lost, and nothing in Redis tells how much.
       // Asking only once the subscription stands leaves no window between the two.

@@ -275,13 +275,13 @@ overEveryTopology('many keys', (cluster, { tiers, nodeCount }) => {
     const loads = new BatchedLoads()
     const keys = Array.from({ length: 50 }, (_, index) => `${index}`)
     const cold = await commandsOf(node(0), () => cache.getMany(keys, loads.load))
-    expect(cold.filter((name) => name === 'mget')).toHaveLength(1)
-    expect(cold.filter((name) => name === 'get')).toEqual([])
+    expect(cold.filter((name) => name === 'evalsha')).toHaveLength(1)
+    expect(cold.filter((name) => name === 'getrange')).toEqual([])
     for (const key of keys) await untilInL2(cache, key)
     const warm = await commandsOf(node(0), () =>
       cache.getMany(keys, loads.load, { entry: { skipL1Read: true } }),
     )
-    expect(warm).toEqual(['mget'])
+    expect(warm).toEqual(['evalsha'])
     expect(loads.calls).toHaveLength(1)
     const removal = await commandsOf(
       node(0),

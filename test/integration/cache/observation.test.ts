@@ -236,12 +236,12 @@ overEveryTopology('observation', (cluster, { tiers, nodeCount }) => {
       const { redis, caches } = node(0).parts
       const states: string[] = []
       const stop = caches.events.on('breaker', ({ state }) => states.push(state))
-      const { getBuffer } = redis!
-      redis!.getBuffer = () => Promise.reject(new Error('Redis hangs'))
+      const { getrangeBuffer } = redis!
+      redis!.getrangeBuffer = () => Promise.reject(new Error('Redis hangs'))
       const onlyReads = { entry: { clusterSingleFlight: false, skipL1Read: true, skipL2Write: true } }
       const read = () => cache.getOrCreate('a', async () => 'value', onlyReads)
       await until('it is open', async () => (await read()) === 'value' && states.includes('open'))
-      redis!.getBuffer = getBuffer
+      redis!.getrangeBuffer = getrangeBuffer
       await until('it is closed', async () => (await read()) === 'value' && states.includes('closed'))
       stop()
       expect(states).toEqual(['open', 'half-open', 'closed'])

@@ -41,7 +41,7 @@ async function commandsDuring(name: string, work: () => Promise<unknown>): Promi
   const sizes: number[] = []
   const send = redis.sendCommand
   redis.sendCommand = function (command, ...rest) {
-    if (command.name === name) sizes.push(command.args.length)
+    if (command.name === name) sizes.push(command.args.filter((one) => String(one).includes(':bulk:')).length)
     return send.call(this, command, ...rest)
   }
   try {
@@ -57,7 +57,7 @@ test('two hundred thousand keys are read, and forgotten, by commands of 500 keys
   const last = keys.at(-1)!
   tier.set(last, entryOf('the last'), minute)
   await until('it is there', async () => (await tier.get(last)) !== undefined)
-  const reads = await commandsDuring('mget', async () => {
+  const reads = await commandsDuring('evalsha', async () => {
     const found = await tier.getMany(keys)
     expect(found).toHaveLength(keys.length)
     expect(found.at(-1)?.value).toBe('the last')
@@ -78,6 +78,19 @@ test('many and large values are written in several pipelines, and all of them ar
   await until('the last is there', async () => (await tier.get(keys.at(-1)!)) !== undefined)
   const found = await tier.getMany(keys)
   expect(found.map((entry) => entry?.value)).toEqual(values)
+})
+
+test('values that are large together come in several replies of bounded size', async () => {
+  const values = Array.from({ length: 40 }, (_, index) => `${index}`.repeat(500_000))
+  const keys = keysFrom('large', values.length)
+  tier.setMany(keys.map((key, index) => ({ key, entry: entryOf(values[index]), ttlMs: minute })))
+  await until('the last is there', async () => (await tier.get(keys.at(-1)!)) !== undefined)
+  const reads = await commandsDuring('evalsha', async () => {
+    expect((await tier.getMany(keys)).map((entry) => entry?.value)).toEqual(values)
+  })
+  expect(reads.length).toBeGreaterThan(5)
+  const together = await Promise.all(keys.map((key) => tier.get(key)))
+  expect(together.map((entry) => entry?.value)).toEqual(values)
 })
 
 test('a command that Redis refuses, again and again, keeps nobody else from L2', async () => {

@@ -79,7 +79,6 @@ describe('what somebody else has written to Redis is a miss, and counted, but ne
   }
   test.each<[string, (bytes: Buffer) => Buffer | string | Promise<Buffer>]>([
     ['garbage', () => 'garbage'],
-    ['nothing at all', () => ''],
     ['bytes that are no text', () => '\u0000\uffff\ud800'.repeat(30)],
     ['an entry cut off in the middle', (bytes) => bytes.subarray(0, -10)],
     ['an entry cut off in its signature', (bytes) => bytes.subarray(0, 20)],
@@ -106,13 +105,22 @@ describe('what somebody else has written to Redis is a miss, and counted, but ne
     expect(tier(reader).statistics.rejected).toBeGreaterThan(before)
   })
 
-  test('a value of another type', async () => {
+  test('a value of another type, which is taken away', async () => {
     const { id, key } = await userInL2('Ada')
     await redis.del(key)
     await redis.rpush(key, 'a list')
-    const before = tier(reader).statistics.failures
+    const before = tier(reader).statistics.rejected
     expect((await getUser(reader, id))?.name).toBe('Ada')
-    expect(tier(reader).statistics.failures).toBeGreaterThan(before)
+    expect(tier(reader).statistics.rejected).toBeGreaterThan(before)
+    await until('the value has its place', async () => (await redis.type(key)) === 'string')
+  })
+
+  test('nothing at all is no entry', async () => {
+    const { id, key } = await userInL2('Ada')
+    await redis.set(key, '')
+    const before = tier(reader).statistics.misses
+    expect((await getUser(reader, id))?.name).toBe('Ada')
+    expect(tier(reader).statistics.misses).toBeGreaterThan(before)
   })
 
   test('an older snapshot of the true entry', async () => {
@@ -125,6 +133,78 @@ describe('what somebody else has written to Redis is a miss, and counted, but ne
     expect((await getUser(reader, id))?.name).toBe('Grace')
     expect(statistics().fenced).toBeGreaterThan(before)
   })
+})
+
+describe('what is far too large, of another type, or refused', () => {
+  const mebibytes = 1_048_576
+
+  /** Bytes that have come from Redis while something was done. */
+  async function bytesReadBy(node: Node, work: () => Promise<unknown>): Promise<number> {
+    const { stream } = node.parts.redis as unknown as { stream: { bytesRead: number } }
+    const before = stream.bytesRead
+    await work()
+    return stream.bytesRead - before
+  }
+
+  test.each([
+    ['alone', (id: string, _others: readonly string[]) => getUser(reader, id)],
+    [
+      'among others',
+      (id: string, others: readonly string[]) =>
+        Promise.all([id, ...others].map((each) => getUser(reader, each))),
+    ],
+  ])('150 MB under the key of an entry do not come over the wire, read %s', async (_, read) => {
+    const { id, key } = await userInL2('Ada')
+    const others = [await userInL2('Eve'), await userInL2('Grace')]
+    await redis.setrange(key, 150 * mebibytes, 'x')
+    const before = { ...tier(reader).statistics }
+    const bytes = await bytesReadBy(reader, () =>
+      read(
+        id,
+        others.map((other) => other.id),
+      ),
+    )
+    // It is looked for twice: before its lock is taken, and after.
+    expect(bytes).toBeLessThan(3 * mebibytes)
+    expect(tier(reader).statistics.rejected).toBeGreaterThan(before.rejected)
+    expect(tier(reader).statistics.failures).toBe(before.failures)
+    await until('the value has its place', async () => (await redis.strlen(key)) < mebibytes)
+  })
+
+  test('under one key does not keep this node from reading the others', async () => {
+    const bad = await Promise.all(['a', 'b', 'c', 'd'].map((name) => userInL2(name)))
+    const good = await userInL2('Ada')
+    const states: string[] = []
+    const stop = reader.parts.caches.events.on('breaker', ({ state }) => states.push(state))
+    for (const { id, key } of bad) {
+      await redis.del(key)
+      await redis.hset(key, { a: 'hash' })
+      await getUser(reader, id)
+    }
+    const before = { ...statistics() }
+    expect((await getUser(reader, good.id))?.name).toBe('Ada')
+    stop()
+    expect(statistics().l2Hits).toBe(before.l2Hits + 1)
+    expect(states).toEqual([])
+  })
+})
+
+describe('a lock that no node has taken', () => {
+  test.each([1, 1_000_000, 999_999_999_999_999])(
+    'makes no read wait for its load, though it is said to have begun at %d',
+    async (position) => {
+      // Longer than this test may take.
+      const settings = { name: `locked-${position}`, clusterWaitMs: 600_000 }
+      const cache = reader.parts.caches.add<string, string>(settings)
+      await reader.parts.check.run()
+      await cache.getOrCreate('a', async () => 'loaded')
+      await until('its name in Redis is known', async () => (await keysOf(':a')).length > 0)
+      const [entry] = (await keysOf(':a')).filter((key) => key.includes(settings.name))
+      const lock = entry!.replace(/:v3:(.*):a$/, ':lock-v4:$1:b')
+      await redis.set(lock, `${position}:${'f'.repeat(36)}`, 'PX', 600_000)
+      expect(await cache.getOrCreate('b', async () => 'loaded')).toBe('loaded')
+    },
+  )
 })
 
 describe('a node that starts while Redis holds old entries', () => {
@@ -160,8 +240,9 @@ describe('hints over Redis', () => {
       applied.position + 1,
       [[applied.position + 1, 'x', 'users.user-renamed', {}]],
     ])
-    for (const text of ['', 'garbage', forged, '0'.repeat(64) + forged]) await redis.publish(channel, text)
-    await until('all were received', () => subscriber.statistics.rejected === before.rejected + 4)
+    const texts = ['', 'garbage', forged, '0'.repeat(64) + forged, '\u{10ffff}'.repeat(2_000_000)]
+    for (const text of texts) await redis.publish(channel, text)
+    await until('all were received', () => subscriber.statistics.rejected === before.rejected + texts.length)
     expect(applied.position).toBe(before.position)
   })
 })
