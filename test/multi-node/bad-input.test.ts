@@ -126,7 +126,7 @@ describe('bad input gets one clear problem and changes nothing', () => {
     'GET %s, which most clients would never send, is a 400',
     async (path) => {
       const status = await new Promise((resolve, reject) => {
-        const request = get({ port: node.port, path }, (response) => {
+        const request = get({ port: node.port, path, agent: false }, (response) => {
           response.resume()
           resolve(response.statusCode)
         })

@@ -89,6 +89,7 @@ describe('an id in upper case, on three nodes', () => {
 
   test('in an event that somebody inserts by hand makes every node fresh', async () => {
     const { usual, upper } = await knownAdministrator()
+    for (const node of nodes) await warm(node, usual)
     const database = new pg.Client(cluster.databaseUrl)
     await database.connect()
     await database.query(`

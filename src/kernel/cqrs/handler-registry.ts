@@ -1,4 +1,5 @@
 import type { Container } from 'inversify'
+import type { DomainEventClass } from '../domain/domain-event.js'
 import {
   type AnyHandlerClass,
   type CommandHandlerDeclaration,
@@ -9,6 +10,7 @@ import {
 } from './handlers.js'
 import type { CommandClass, QueryClass } from './message.js'
 import type { ServiceModule } from './module.js'
+import { type Ambiguity, ambiguitiesIn, ambiguousIdsIn } from './spellings.js'
 
 /** What is wrong with the modules, all of it, so that one start shows every mistake. */
 export class ModuleError extends Error {
@@ -36,6 +38,7 @@ export class HandlerRegistry {
       this.#register(handlerClass, container)
     for (const module of modules) this.#checkOffer(module)
     this.#checkNames([...this.queries.keys()].map((query) => query.name))
+    this.#checkSpellings(modules.flatMap(({ events }) => events))
     if (this.#problems.length > 0) throw new ModuleError(this.#problems.join('\n'))
   }
 
@@ -101,4 +104,30 @@ export class HandlerRegistry {
       this.#problems.push(`Two queries are named ${name}`)
     }
   }
+
+  /** What is one value to the database must make one key, and an event must name that one. */
+  #checkSpellings(events: readonly DomainEventClass[]): void {
+    for (const [query, { declaration }] of this.queries) {
+      const { caching } = declaration
+      if (!caching) continue
+      const distinct = new Set<string>(caching.distinctSpellings)
+      for (const ambiguity of ambiguitiesIn(query.schema)) {
+        const [field = ''] = ambiguity.path.split(/[.[]/)
+        if (!distinct.has(field))
+          this.#problems.push(`The cached query ${query.name} ${keptApart(ambiguity)}`)
+      }
+    }
+    for (const event of events) {
+      for (const ambiguity of ambiguousIdsIn(event.schema)) {
+        this.#problems.push(`The event ${event.eventName} ${keptApart(ambiguity)}`)
+      }
+    }
+  }
+}
+
+function keptApart({ path, form, spellings: [one, other], cure }: Ambiguity): string {
+  return (
+    `keeps "${one}" and "${other}" apart in its field ${path}, though they are one ${form}: there would be two keys for ` +
+    `one thing, and an event would invalidate one of them. To normalise the field, ${cure} (docs/hybrid-cache.md#keys)`
+  )
 }

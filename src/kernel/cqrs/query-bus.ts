@@ -1,8 +1,11 @@
+import { NotInTierError } from '../cache/cache-errors.js'
 import type { Caches } from '../cache/caches.js'
 import type { HybridCache } from '../cache/hybrid-cache.js'
-import { runLoad, scopeWithinLoad } from '../cache/load-scope.js'
+import type { LoadContext } from '../cache/load-context.js'
+import { outerLoad, runLoad, scopeWithinLoad } from '../cache/load-scope.js'
 import type { Consistency } from '../journal/consistency.js'
-import { type CachingDeclaration, meaningOf } from './caching.js'
+import { dependencyOn } from '../journal/invalidation-rules.js'
+import { assertKeyOfAnswer, type CachingDeclaration, meaningOf } from './caching.js'
 import type { HandlerRegistry } from './handler-registry.js'
 import type { QueryHandler } from './handlers.js'
 import { type Bus, type QueryClass, type ResultOf, type Returning, validated } from './message.js'
@@ -23,7 +26,7 @@ export class QueryBus implements Bus<'query'> {
     for (const [query, { declaration }] of handlers.queries) {
       const { caching } = declaration
       if (!caching) continue
-      const { key, tags, ...settings } = caching
+      const { key, keyOfAnswer, distinctSpellings, keepIf, tags, ...settings } = caching
       const cache = caches.add({ name: query.name, ...settings }, meaningOf(query, caching))
       this.#cached.set(query, { cache, caching })
     }
@@ -57,10 +60,41 @@ export class QueryBus implements Bus<'query'> {
     const cached = this.#cached.get(type)
     if (!cached) return this.#executeUncached(query, handler, consistency)
     const { cache, caching } = cached
-    return cache.getOrCreate(caching.key(query as never), () => handler.execute(query), {
+    const key = caching.key(query as never)
+    if (key === undefined) return this.#bypassCache(query, handler, consistency, cached)
+    return cache.getOrCreate(key, (context) => this.#load(query, handler, caching, context), {
       consistency,
       tagsOf: (answer) => caching.tags?.(query as never, answer as never) ?? [],
     })
+  }
+
+  async #load<Query extends object & Returning<unknown, 'query'>>(
+    query: Query,
+    handler: QueryHandler<Query>,
+    caching: CachingDeclaration<QueryClass>,
+    context: LoadContext,
+  ): Promise<ResultOf<Query>> {
+    const answer = await handler.execute(query)
+    const type = query.constructor as unknown as QueryClass
+    assertKeyOfAnswer(type, caching, query as never, context.key, answer as never)
+    if (caching.keepIf && !caching.keepIf(answer as never)) context.doNotStore()
+    return answer
+  }
+
+  /** For an answer that has no key. A load around it depends on what would make the answer stale, all the same. */
+  async #bypassCache<Query extends object & Returning<unknown, 'query'>>(
+    query: Query,
+    handler: QueryHandler<Query>,
+    consistency: Consistency | undefined,
+    { cache, caching }: CachedQuery,
+  ): Promise<ResultOf<Query>> {
+    const tier = consistency?.onlyTier
+    if (tier === 'l1' || tier === 'l2') throw new NotInTierError(tier)
+    const answer = await this.#executeUncached(query, handler, consistency)
+    cache.statistics.bypasses++
+    const tags = caching.tags?.(query as never, answer as never) ?? []
+    outerLoad()?.add([dependencyOn.cache(cache.name), ...tags.map(dependencyOn.tag)])
+    return answer
   }
 
   async #executeUncached<Query extends object & Returning<unknown, 'query'>>(

@@ -5,6 +5,8 @@ import type { FeatureFlag } from './domain/feature-flag.js'
 export const FeatureFlagName = Slug
 export const Description = text(1_000)
 export const PageLimit = z.number().int().min(1).max(1_000)
+/** The items of a page for who does not say how many. */
+export const usualPageLimit = 100
 
 /** What the outside sees of a feature flag. */
 export const FeatureFlagView = z.object({

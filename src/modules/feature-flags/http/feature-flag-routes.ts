@@ -6,7 +6,13 @@ import type { RouteSurroundings } from '../../../kernel/http/route-surroundings.
 import { DeleteFeatureFlag } from '../commands/delete-feature-flag.js'
 import { PutFeatureFlag } from '../commands/put-feature-flag.js'
 import { featureFlagNotFound } from '../domain/feature-flag-not-found.js'
-import { Description, FeatureFlagName, FeatureFlagPage, FeatureFlagView } from '../feature-flag-view.js'
+import {
+  Description,
+  FeatureFlagName,
+  FeatureFlagPage,
+  FeatureFlagView,
+  usualPageLimit,
+} from '../feature-flag-view.js'
 import { GetFeatureFlag } from '../queries/get-feature-flag.js'
 import { ListFeatureFlags } from '../queries/list-feature-flags.js'
 
@@ -55,7 +61,7 @@ export function featureFlagRoutes({ commandBus, queryBus }: RouteSurroundings): 
           tags,
           summary: 'Feature flags in order of name, by the page',
           querystring: z.strictObject({
-            limit: z.coerce.number().int().min(1).max(1_000).default(100),
+            limit: z.coerce.number().int().min(1).max(1_000).default(usualPageLimit),
             after: FeatureFlagName.optional(),
           }),
           response: { 200: FeatureFlagPage },

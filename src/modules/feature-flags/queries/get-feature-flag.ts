@@ -15,6 +15,7 @@ export class GetFeatureFlag extends query(
 
 @queryHandler(GetFeatureFlag, {
   key: ({ name }) => name,
+  keyOfAnswer: ({ name }) => name,
   // A flag that cannot be looked up is better answered as it last was, and marked so, than not at all.
   failSafe: true,
   failSafeMaxDurationMs: 3_600_000,

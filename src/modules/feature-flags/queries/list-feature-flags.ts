@@ -7,14 +7,22 @@ import { on } from '../../../kernel/journal/invalidation-rules.js'
 import { DatabaseReader } from '../../../kernel/persistence/database-reader.js'
 import { FeatureFlag } from '../domain/feature-flag.js'
 import { FeatureFlagChanged, FeatureFlagCreated, FeatureFlagDeleted } from '../domain/feature-flag-events.js'
-import { FeatureFlagName, type FeatureFlagPage, PageLimit, viewOf } from '../feature-flag-view.js'
+import {
+  FeatureFlagName,
+  type FeatureFlagPage,
+  PageLimit,
+  usualPageLimit,
+  viewOf,
+} from '../feature-flag-view.js'
 
 export class ListFeatureFlags extends query(
   z.strictObject({ limit: PageLimit, after: FeatureFlagName.optional() }),
 ).returning<FeatureFlagPage>() {}
 
 @queryHandler(ListFeatureFlags, {
-  key: ({ limit, after = '' }) => `${limit}|${after}`,
+  // One entry: a page for each limit and each place to begin at would be as many as a client likes, of any size.
+  key: ({ limit, after }) => (limit === usualPageLimit && after === undefined ? 'first page' : undefined),
+  keyOfAnswer: 'none',
   tags: () => ['feature-flags'],
   invalidatedBy: [
     on(FeatureFlagCreated, () => ({ tags: ['feature-flags'] })),

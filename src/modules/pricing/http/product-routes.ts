@@ -16,6 +16,7 @@ import {
   ProductPage,
   ProductView,
   Sku,
+  usualPageLimit,
 } from '../product-view.js'
 import { GetProduct } from '../queries/get-product.js'
 import { ListProducts } from '../queries/list-products.js'
@@ -71,7 +72,7 @@ export function productRoutes({ commandBus, queryBus }: RouteSurroundings): Fast
           summary: 'Products, all or of one category, in order of sku, by the page',
           querystring: z.strictObject({
             category: Category.optional(),
-            limit: z.coerce.number().int().min(1).max(1_000).default(100),
+            limit: z.coerce.number().int().min(1).max(1_000).default(usualPageLimit),
             after: Sku.optional(),
           }),
           response: { 200: ProductPage },

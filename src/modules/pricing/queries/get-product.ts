@@ -13,6 +13,7 @@ export class GetProduct extends query(z.strictObject({ sku: Sku })).returning<Pr
 
 @queryHandler(GetProduct, {
   key: ({ sku }) => sku,
+  keyOfAnswer: ({ sku }) => sku,
   tags: (_, product) => (product ? [`category:${product.category}`] : []),
   createdBy: [on(ProductAdded, ({ sku }) => ({ keys: [sku] }))],
   invalidatedBy: [

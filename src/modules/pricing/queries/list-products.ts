@@ -7,15 +7,19 @@ import { on } from '../../../kernel/journal/invalidation-rules.js'
 import { DatabaseReader } from '../../../kernel/persistence/database-reader.js'
 import { CategoryRepriced, ProductAdded, ProductChanged, ProductRemoved } from '../domain/pricing-events.js'
 import { Product } from '../domain/product.js'
-import { Category, PageLimit, type ProductPage, Sku, viewOf } from '../product-view.js'
+import { Category, PageLimit, type ProductPage, Sku, usualPageLimit, viewOf } from '../product-view.js'
 
 export class ListProducts extends query(
   z.strictObject({ category: Category.optional(), limit: PageLimit, after: Sku.optional() }),
 ).returning<ProductPage>() {}
 
-// The tags are not those of single products: one that changes leaves the others of its category fresh.
+// One entry for each category that has products: a page for each name, limit and place to begin at would be as many as a
+// client likes, of any size. The tags are not those of single products: one that changes leaves the others of its category fresh.
 @queryHandler(ListProducts, {
-  key: ({ category = '', limit, after = '' }) => `${category}|${limit}|${after}`,
+  key: ({ category, limit, after }) =>
+    limit === usualPageLimit && after === undefined ? (category ?? '*') : undefined,
+  keyOfAnswer: 'none',
+  keepIf: ({ items }) => items.length > 0,
   tags: ({ category }) => [category === undefined ? 'products' : `products:${category}`],
   invalidatedBy: [
     on(ProductAdded, ({ category }) => ({ tags: ['products', `products:${category}`] })),

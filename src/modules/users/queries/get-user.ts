@@ -18,6 +18,7 @@ export class GetUser extends query(z.strictObject({ userId: UserId })).returning
 
 @queryHandler(GetUser, {
   key: ({ userId }) => userId,
+  keyOfAnswer: ({ id }) => id,
   createdBy: [on(UserRegistered, ({ userId }) => ({ keys: [userId] }))],
   invalidatedBy: [
     on(UserRenamed, ({ userId }) => ({ keys: [userId] })),
