@@ -82,6 +82,11 @@ export class Entries {
     return this.#slots(key, [])
   }
 
+  /** The slots of what an entry depends on beside its own key and cache. */
+  slotsOfNames({ slots, names }: CacheEntry): readonly number[] {
+    return slots.slice(slots.length - names.length)
+  }
+
   #slots(key: string, names: readonly string[]): number[] {
     const { invalidations } = this.around.applied
     const slots = [invalidations.slotOf(dependencyOn.key(this.options.name, key)), this.#cacheSlot]

@@ -1,4 +1,4 @@
-import { dependencyOn } from '../journal/invalidation-rules.js'
+import { dependencyOn, isOfKey } from '../journal/invalidation-rules.js'
 import type { CacheEntry } from './cache-entry.js'
 import type { Staleness } from './cache-events.js'
 import type { CacheSurroundings, HybridCacheOptions, Read } from './cache-options.js'
@@ -141,10 +141,18 @@ export class Loader {
     return keepable
   }
 
-  /** Also one that is stale, as its origin may say that it still holds; not one that somebody removed. */
+  /**
+   * Also one that is stale, as its origin may say that it still holds; not one that somebody removed, nor one that is made
+   * of cached values which have changed since: of those its origin knows nothing.
+   */
   #previous(key: string): CacheEntry | undefined {
     const entry = this.memory.get(key)
-    return entry && this.around.applied.standingOf(entry.stamp, entry.slots) !== 'removed' ? entry : undefined
+    if (!entry) return undefined
+    const { applied } = this.around
+    if (applied.standingOf(entry.stamp, entry.slots) === 'removed') return undefined
+    const hasChanged =
+      entry.names.some(isOfKey) && !applied.isFresh(entry.stamp, this.entries.slotsOfNames(entry))
+    return hasChanged ? undefined : entry
   }
 
   async #timed<Result>(

@@ -30,6 +30,11 @@ export const dependencyOn = {
   cache: (cache: string): string => `c:${cache}`,
 }
 
+/** Whether a name is that of a key, and not of a tag or a cache. */
+export function isOfKey(name: string): boolean {
+  return name.startsWith('k:')
+}
+
 /**
  * What becomes of a value: it is older than a committed write (`supersede`), past its time (`expire`), or taken away
  * (`remove`). The three differ in what fail-safe may still do with it.

@@ -299,3 +299,35 @@ test('without a lease, what is read inside a load counts as ever', async () => {
   await node.apply({ keys: ['rate'] })
   expect(await page()).toContain('rate 2')
 })
+
+describe('a value that was made of a cached one, and whose origin says that it is not modified', () => {
+  async function page() {
+    const { node, pages, one, row } = await started()
+    const read = () =>
+      pages.getOrCreate<unknown>(
+        'page',
+        async ({ previous, validators, notModified }) => {
+          validators({ etag: 'same' })
+          return previous?.etag === 'same' ? notModified() : { of: await one() }
+        },
+        { tags: ['own'] },
+      )
+    await read()
+    row.version = 2
+    return { node, pages, read }
+  }
+
+  test('is made anew if the cached one has changed', async () => {
+    const { node, read } = await page()
+    await node.apply({ keys: ['rate'] })
+    expect(JSON.stringify(await read())).toContain('rate 2')
+  })
+
+  test('is renewed otherwise, and still depends on that', async () => {
+    const { node, pages, read } = await page()
+    await pages.expire('page')
+    expect(JSON.stringify(await read())).toContain('rate 1')
+    await node.apply({ keys: ['rate'] })
+    expect(JSON.stringify(await read())).toContain('rate 2')
+  })
+})
