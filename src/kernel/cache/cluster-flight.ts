@@ -1,7 +1,7 @@
 import type { CacheSurroundings } from './cache-options.js'
 import type { Entries } from './entries.js'
 import type { EntryOptions } from './entry-options.js'
-import type { Landing } from './flights.js'
+import type { Flight, Landing } from './flights.js'
 import { lockOfNobody } from './load-lock.js'
 import type { LoadLock } from './shared-tier.js'
 import type { Tiers } from './tiers.js'
@@ -16,7 +16,7 @@ const longestPauseMs = 8
 /**
  * One node of the cluster loads a key, the others wait for what it stores. A lock in Redis saves loads and decides
  * nothing: what a waiting node finds is compared like any other copy, and it waits for a bounded time only, so
- * that a holder that died costs one such wait.
+ * that a holder that died, or whose load hangs, costs one such wait.
  */
 export class ClusterFlight {
   constructor(
@@ -37,20 +37,23 @@ export class ClusterFlight {
    *
    * @param askedAt monotonic ms when L2 was asked: the lock gets what is left of L2's time, as who waited for it
    *   afresh would wait for a hung Redis twice
+   * @param flight says by when the load must have begun for those who wait for it
    */
   async fetch(
     key: string,
     options: EntryOptions,
     load: () => Promise<Landing>,
     askedAt: number,
+    flight: Pick<Flight, 'loadBy'>,
   ): Promise<Landing> {
     const { clock } = this.around
     const waitsFrom = clock.now()
-    const until = waitsFrom + options.clusterWaitMs
+    // Asked each time: who joins meanwhile may be less patient.
+    const isOver = (): boolean => clock.now() >= Math.min(waitsFrom + options.clusterWaitMs, flight.loadBy)
     let lock = await this.#lockInTime(key, options, askedAt)
     // Another node may have loaded between this one's miss and its lock.
     let copy = lock.held && lock.loadedMeanwhile ? await this.tiers.copyFromShared(key, options) : undefined
-    while (!lock.held && !copy && clock.now() < until) {
+    while (!lock.held && !copy && !isOver()) {
       const pauseMs = Math.round((clock.now() - waitsFrom) / 16)
       await clock.sleep(Math.min(Math.max(pauseMs, shortestPauseMs), longestPauseMs))
       // The lock first: a holder stores before it lets go, so whoever finds it free sees what was stored.
@@ -70,7 +73,8 @@ export class ClusterFlight {
       this.tiers.sharedKey(key),
       applied.position,
       required,
-      Math.max(1, options.clusterWaitMs),
+      // Nobody here joins a load that takes longer than its caller waits; neither need anybody elsewhere wait for it.
+      Math.max(1, Math.min(options.clusterWaitMs, options.hardTimeoutMs)),
     )
   }
 

@@ -59,7 +59,7 @@ export class EagerRefresh {
         fly,
         flyAlone: fly,
         goesOnAlone: true,
-        joinableMs: options.hardTimeoutMs,
+        patienceMs: options.hardTimeoutMs,
       }
       const seat = new Seat()
       const landing = this.flights.board(key, 0, plan, seat)

@@ -21,8 +21,11 @@ export interface FlightPlan {
   readonly flyAlone: (flight: Flight) => Promise<Landing>
   /** Whether it goes on when nobody waits for it any more. */
   readonly goesOnAlone: boolean
-  /** Milliseconds after which nobody joins it any more: one that never ends must not hold its key for good. */
-  readonly joinableMs: number
+  /**
+   * Milliseconds that the caller waits at all. A flight that is older than that is not joined, neither by callers who wait
+   * for so long nor after one who did so took off: one that never ends must not hold its key for good.
+   */
+  readonly patienceMs: number
 }
 
 /** One load under way. */
@@ -33,24 +36,32 @@ export class Flight {
   load: LoadScope | undefined
   /** Made for whoever asks, which a flight that finds its value in L2 never does: 4 % of the time of such a read. */
   #abort: AbortController | undefined
+  /** Monotonic ms by which its factory is to be called, so that who is the least patient can be given its value. */
+  loadBy = Number.POSITIVE_INFINITY
   #passengers = 0
   #over = false
   #isAbandoned = false
-  #isOverdue = false
+  #waitedMs = 0
 
   constructor(
     readonly key: string,
     /** What was applied when it began; what it brings may be newer, never older. */
     readonly stamp: Stamp,
     private readonly takenOffAt: number,
-    private readonly joinableMs: number,
+    private readonly patienceMs: number,
     private readonly goesOnAlone: boolean,
     /** Called when all have given it up. */
     private readonly abandoned: (flight: Flight) => void,
   ) {}
 
-  isJoinable(now: number): boolean {
-    return !this.#isOverdue && now < this.takenOffAt + this.joinableMs
+  isJoinable(now: number, patienceMs: number): boolean {
+    const ageMs = Math.max(now - this.takenOffAt, this.#waitedMs)
+    return ageMs < Math.min(this.patienceMs, patienceMs)
+  }
+
+  /** Whoever waits for another node, or for L2, does so for half of its time at most: the rest is for a load of its own. */
+  expectedWithin(patienceMs: number, now: number): void {
+    this.loadBy = Math.min(this.loadBy, now + patienceMs / 2)
   }
 
   /**
@@ -58,7 +69,7 @@ export class Flight {
    * were set: by the clock alone, who comes right after that would still join a load that hangs.
    */
   hasTaken(ms: number): void {
-    this.#isOverdue ||= ms >= this.joinableMs
+    this.#waitedMs = Math.max(this.#waitedMs, ms)
   }
 
   get signal(): AbortSignal {
@@ -175,17 +186,18 @@ export class Flights {
 
   /** Whether a flight of the key is under way that a caller without a token may join. */
   isUnderWay(key: string): boolean {
-    return this.#joinable(key, 0) !== undefined
+    return this.#joinable(key, 0, Number.POSITIVE_INFINITY) !== undefined
   }
 
   async #travel(key: string, requiredPosition: number, plan: FlightPlan, seat: Seat): Promise<Landing> {
     const { applied } = this
     for (;;) {
       const joined = applied.stamp()
-      const running = this.#joinable(key, requiredPosition)
+      const running = this.#joinable(key, requiredPosition, plan.patienceMs)
       if (!running?.landing) return this.#takeOff(key, plan, seat)
       // Two loads that wait for each other, as of two requests that began at the two ends of a cycle, would wait for good.
       if (seat.isAwaitedBy(running)) return plan.flyAlone(this.boardAlone(key, plan.goesOnAlone, seat))
+      running.expectedWithin(plan.patienceMs, this.clock.now())
       seat.take(running)
       const landing = await running.landing
       const { stamp, slots } = landing.entry
@@ -199,25 +211,27 @@ export class Flights {
     }
   }
 
-  #joinable(key: string, requiredPosition: number): Flight | undefined {
+  #joinable(key: string, requiredPosition: number, patienceMs: number): Flight | undefined {
     const running = this.#flights.get(key)
-    return running && this.#mayJoin(key, running, requiredPosition) ? running : undefined
+    return running && this.#mayJoin(key, running, requiredPosition, patienceMs) ? running : undefined
   }
 
   /** A load that began before the caller's token, or before an invalidation of the key, would answer with the past. */
-  #mayJoin(key: string, flight: Flight, requiredPosition: number): boolean {
+  #mayJoin(key: string, flight: Flight, requiredPosition: number, patienceMs: number): boolean {
     return (
       flight.stamp.position >= requiredPosition &&
       this.applied.isFresh(flight.stamp, this.slotsOf(key)) &&
       this.lease.holds() &&
-      flight.isJoinable(this.clock.now())
+      flight.isJoinable(this.clock.now(), patienceMs)
     )
   }
 
   #takeOff(key: string, plan: FlightPlan, seat: Seat): Promise<Landing> {
-    const { joinableMs, goesOnAlone } = plan
+    const { patienceMs, goesOnAlone } = plan
     const stamp = this.applied.stamp()
-    const flight = new Flight(key, stamp, this.clock.now(), joinableMs, goesOnAlone, this.#forget)
+    const now = this.clock.now()
+    const flight = new Flight(key, stamp, now, patienceMs, goesOnAlone, this.#forget)
+    flight.expectedWithin(patienceMs, now)
     const landing = plan.fly(flight)
     flight.landing = landing
     this.#flights.set(key, flight)

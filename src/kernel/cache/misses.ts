@@ -5,7 +5,7 @@ import type { CacheSurroundings, Read } from './cache-options.js'
 import type { CacheStatistics } from './cache-statistics.js'
 import type { ClusterFlight } from './cluster-flight.js'
 import type { FailSafe } from './fail-safe.js'
-import { type FlightPlan, type Flights, type Landing, Seat } from './flights.js'
+import { type Flight, type FlightPlan, type Flights, type Landing, Seat } from './flights.js'
 import { outerLoad } from './load-scope.js'
 import type { Loader, LoadWaiters } from './loader.js'
 import { waitFor } from './patience.js'
@@ -14,7 +14,7 @@ import type { Tiers } from './tiers.js'
 /** Where a value comes from that memory does not hold. */
 export interface Route {
   /** From L2, or else the database. */
-  fly(read: Read, waiters: LoadWaiters): Promise<Landing>
+  fly(read: Read, flight: Flight): Promise<Landing>
   /** From the database alone: without a lease, nobody can judge what L2 holds; and for a load that may wait for no other. */
   bypass(read: Read, waiters: LoadWaiters): Promise<Landing>
 }
@@ -84,7 +84,7 @@ export class Misses {
       fly: (flight) => route.fly(read, flight),
       flyAlone: (flight) => route.bypass(read, flight),
       goesOnAlone: read.entry.backgroundCompletion,
-      joinableMs: read.entry.hardTimeoutMs,
+      patienceMs: read.entry.hardTimeoutMs,
     }
     return this.flights.board(read.key, read.options.consistency?.requiredPosition ?? 0, plan, seat)
   }
@@ -99,16 +99,16 @@ export class SingleLoads implements Route {
     private readonly clock: Clock,
   ) {}
 
-  fly(read: Read, waiters: LoadWaiters): Promise<Landing> {
+  fly(read: Read, flight: Flight): Promise<Landing> {
     const askedAt = this.clock.now()
     const copied = this.tiers.copyFromShared(read.key, read.entry)
-    return copied.then((copy) => copy ?? this.#loadOnce(read, waiters, askedAt))
+    return copied.then((copy) => copy ?? this.#loadOnce(read, flight, askedAt))
   }
 
-  #loadOnce(read: Read, waiters: LoadWaiters, askedAt: number): Promise<Landing> {
+  #loadOnce(read: Read, flight: Flight, askedAt: number): Promise<Landing> {
     const { key, entry } = read
-    const load = () => this.load(read, waiters)
-    return this.cluster.applies(key, entry) ? this.cluster.fetch(key, entry, load, askedAt) : load()
+    const load = () => this.load(read, flight)
+    return this.cluster.applies(key, entry) ? this.cluster.fetch(key, entry, load, askedAt, flight) : load()
   }
 
   async bypass(read: Read, waiters: LoadWaiters): Promise<Landing> {

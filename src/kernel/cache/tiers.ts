@@ -180,10 +180,12 @@ export class Tiers {
     return { entry, source: 'l2' }
   }
 
-  /** Milliseconds that a read of this key waits for L2. */
-  patienceMs(key: string, { failSafe, l2SoftTimeoutMs, l2HardTimeoutMs }: EntryOptions): number {
+  /** Milliseconds that a read of this key waits for L2: half of its time is left to the load. */
+  patienceMs(key: string, options: EntryOptions): number {
+    const { failSafe, l2SoftTimeoutMs, l2HardTimeoutMs, hardTimeoutMs } = options
+    const atMost = Math.min(l2HardTimeoutMs, hardTimeoutMs / 2)
     const canFallBack = failSafe && this.memory.get(key) !== undefined
-    return canFallBack ? Math.min(l2SoftTimeoutMs, l2HardTimeoutMs) : l2HardTimeoutMs
+    return canFallBack ? Math.min(l2SoftTimeoutMs, atMost) : atMost
   }
 
   /** What L2 answers within these milliseconds; what comes later goes on without its caller. */
