@@ -6,11 +6,12 @@ import { CacheInvalidated } from './cache-invalidated.js'
 import type { CacheSurroundings, HybridCacheOptions, SetOptions } from './cache-options.js'
 import type { Entries } from './entries.js'
 import type { EntryOptions } from './entry-options.js'
+import { inChunks } from './in-chunks.js'
 import { assertFewTags, type Loader } from './loader.js'
 import type { Storable, Tiers } from './tiers.js'
 
-/** Keys in one message: large enough for few of them, small enough for each to fit into one hint. */
-const keysAMessage = 1_000
+/** Keys or tags in one message: large enough for few of them, small enough for each to fit into one hint. */
+export const namesAMessage = 1_000
 
 /** What is written to a cache by hand. All of it goes through the outbox, so that no node can miss it. */
 export class CacheWrites {
@@ -30,12 +31,14 @@ export class CacheWrites {
   ): Promise<void> {
     const { stamp, tags = [] } = options
     const keys = [...values.keys()]
-    for (const key of keys) assertFewTags(this.cache.name, key, tags)
-    const kept = stamp && !currentScope() ? keys.filter((key) => this.loader.mayKeep(values.get(key))) : []
-    const removed = keys.filter((key) => !kept.includes(key))
+    const [first] = keys
+    if (first !== undefined) assertFewTags(this.cache.name, first, tags)
+    const isKept = (key: string) => stamp && !currentScope() && this.loader.mayKeep(values.get(key))
+    const removed = keys.filter((key) => !isKept(key))
     if (removed.length > 0) await this.remove(removed)
     if (!stamp) return
-    for (const some of chunksOf(kept)) await this.#setSome(some, values, { ...options, stamp }, entryOptions)
+    const kept = keys.filter(isKept)
+    await this.#inTurns(kept, (some) => this.#setSome(some, values, { ...options, stamp }, entryOptions))
   }
 
   /**
@@ -76,34 +79,35 @@ export class CacheWrites {
   }
 
   async remove(keys: readonly string[]): Promise<void> {
-    await this.#write(keys, 'remove')
-    // Only to free memory, and only once it is committed: everything there is stale by its position.
-    if (!currentScope()) this.around.shared.forget(keys.map((key) => this.tiers.sharedKey(key)))
+    await this.#inTurns(keys, async (some) => {
+      await this.#write({ keys: [...some] })
+      // Only to free memory, and only once it is committed: everything there is stale by its position.
+      if (!currentScope()) this.around.shared.forget(some.map((key) => this.tiers.sharedKey(key)))
+    })
   }
 
   async expire(keys: readonly string[]): Promise<void> {
-    await this.#write(keys, 'expire')
+    await this.#inTurns(keys, (some) => this.#write({ keys: [...some], mode: 'expire' }))
   }
 
   async byTag(tags: readonly string[], mode: 'remove' | 'expire'): Promise<void> {
-    if (tags.length === 0) return
-    await this.around.outbox.write([
-      new CacheInvalidated({ cache: this.cache.name, tags: [...tags], ...only(mode) }),
-    ])
+    await this.#inTurns(tags, (some) => this.#write({ tags: [...some], ...only(mode) }))
   }
 
   async clear(mode: 'remove' | 'expire'): Promise<void> {
-    await this.around.outbox.write([
-      new CacheInvalidated({ cache: this.cache.name, all: true, ...only(mode) }),
-    ])
+    await this.#write({ all: true, ...only(mode) })
   }
 
-  async #write(keys: readonly string[], mode: 'remove' | 'expire'): Promise<void> {
-    const { name: cache } = this.cache
-    const events = chunksOf(keys).map(
-      (some) => new CacheInvalidated({ cache, keys: [...some], ...only(mode) }),
-    )
-    if (events.length > 0) await this.around.outbox.write(events)
+  async #write(what: Omit<CacheInvalidated['payload'], 'cache'>): Promise<void> {
+    await this.around.outbox.write([new CacheInvalidated({ cache: this.cache.name, ...what })])
+  }
+
+  /** One message after the other, each in a turn of the event loop of its own: the lease has to be renewed meanwhile. */
+  async #inTurns(names: readonly string[], write: (some: readonly string[]) => Promise<void>): Promise<void> {
+    for (const some of inChunks(names, namesAMessage)) {
+      await write(some)
+      if (some.length === namesAMessage) await this.around.clock.nextTurn()
+    }
   }
 }
 
@@ -117,11 +121,4 @@ function isSet(message: JournalMessage, setId: string): boolean {
     message.type === CacheInvalidated.eventName &&
     (message.payload as { setId?: unknown } | null)?.setId === setId
   )
-}
-
-function chunksOf(keys: readonly string[]): readonly (readonly string[])[] {
-  const chunks: (readonly string[])[] = []
-  for (let from = 0; from < keys.length; from += keysAMessage)
-    chunks.push(keys.slice(from, from + keysAMessage))
-  return chunks
 }

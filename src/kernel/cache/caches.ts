@@ -3,8 +3,10 @@ import type { EventMapping, InvalidationRules } from '../journal/invalidation-ru
 import type { CacheEvents } from './cache-events.js'
 import { CacheInvalidated } from './cache-invalidated.js'
 import type { CacheSurroundings, MemoryLimits } from './cache-options.js'
+import { namesAMessage } from './cache-writes.js'
 import type { EntryOptions } from './entry-options.js'
 import { HybridCache } from './hybrid-cache.js'
+import { inChunks } from './in-chunks.js'
 
 /** Characters of a key, unless a cache says otherwise. */
 const defaultMaxKeyLength = 1_024
@@ -121,7 +123,9 @@ export class Caches {
   }
 
   async #byTag(tags: readonly string[], mode: 'remove' | 'expire'): Promise<void> {
-    if (tags.length > 0) await this.around.outbox.write([new CacheInvalidated({ tags: [...tags], mode })])
+    for (const some of inChunks(tags, namesAMessage)) {
+      await this.around.outbox.write([new CacheInvalidated({ tags: [...some], mode })])
+    }
   }
 }
 

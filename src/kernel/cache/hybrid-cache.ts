@@ -15,11 +15,15 @@ import {
 import { assembleCache, type CacheParts } from './cache-parts.js'
 import type { CacheStatistics } from './cache-statistics.js'
 import { checkedEntryOptions, type EntryOptions } from './entry-options.js'
+import { inChunks } from './in-chunks.js'
 import type { Factory } from './load-context.js'
 import type { MemoryTier } from './memory-tier.js'
 import { givenOf } from './mutation-safety.js'
 
 const noOptions = {}
+
+/** Keys of one `getMany` that are gone through in one turn of the event loop, and that one call may be asked to load. */
+const keysALoad = 1_000
 
 /**
  * A cache of two tiers, memory and Redis, whose every read makes one comparison: was anything that the value
@@ -153,8 +157,9 @@ export class HybridCache<Value = unknown, Key extends string = string> {
   }
 
   /**
-   * The values of several keys. What neither tier holds is loaded by one call of `loadMissing`; a key that it
-   * leaves out is absent from the answer, too. Each key is stamped, joined and compared like a single one.
+   * The values of several keys, of any number. What neither tier holds is loaded by one call of `loadMissing` for at most
+   * 1,000 keys, one call after the other; a key that it leaves out is absent from the answer, too. Each key is stamped,
+   * joined and compared like a single one.
    *
    * @throws as `getOrCreate`
    */
@@ -164,13 +169,31 @@ export class HybridCache<Value = unknown, Key extends string = string> {
     options: ReadOptions<Result> = noOptions,
   ): Promise<Map<Key, Result>> {
     const wanted = [...new Set(keys)]
-    const { consistency } = options
     if (ambient()) for (const key of wanted) this.#answers.asked(key, options.tags)
-    if (currentScope()) return new Map(await this.#parts.uncached.loadMany(wanted, loadMissing, options))
-    await consistency?.satisfy()
+    const isInTransaction = currentScope() !== undefined
+    if (!isInTransaction) await options.consistency?.satisfy()
+    const found = new Map<Key, Result>()
+    for (const some of inChunks(wanted, keysALoad)) {
+      const answers = isInTransaction
+        ? await this.#parts.uncached.loadMany(some, loadMissing, options)
+        : await this.#getSome(some, loadMissing, options)
+      for (const [key, value] of answers) if (value !== undefined) found.set(key, value)
+      if (some.length === wanted.length) break
+      // Nothing else runs while a chunk is gone through: not the check that renews the lease, either.
+      await this.around.clock.nextTurn()
+      options.signal?.throwIfAborted()
+    }
+    return found
+  }
+
+  async #getSome<Result extends Value>(
+    keys: readonly Key[],
+    loadMissing: LoadMissing<Key, Result>,
+    options: ReadOptions<Result>,
+  ): Promise<readonly (readonly [Key, Result])[]> {
     const batch = new BatchLoads<Key>(loadMissing, this.#parts.tiers, this.#parts.loader)
     const answers = await Promise.all(
-      wanted.map(async (key) => {
+      keys.map(async (key) => {
         const hit = this.#freshInMemory(key, this.around.lease.heldAt(), options.entry)
         if (hit) return this.#answers.ofHit(key, hit, options)
         const alone: Factory<Value, Result> = async ({ signal }) =>
@@ -178,8 +201,7 @@ export class HybridCache<Value = unknown, Key extends string = string> {
         return this.#parts.misses.answer(this.#read(key, alone, options), batch)
       }),
     )
-    const found = wanted.map((key, index) => [key, answers[index] as Result] as const)
-    return new Map(found.filter(([, value]) => value !== undefined))
+    return keys.map((key, index) => [key, answers[index] as Result])
   }
 
   /** The position to take *before* reading a value that will be given to `set`. */
@@ -211,7 +233,7 @@ export class HybridCache<Value = unknown, Key extends string = string> {
     return this.#parts.writes.remove(keys)
   }
 
-  /** As `remove`, for more keys than one would spread. */
+  /** As `remove`, for more keys than one would spread. Outside a unit of work, each 1,000 of them are committed alone. */
   removeMany(keys: Iterable<Key>): Promise<void> {
     return this.#parts.writes.remove([...keys])
   }
@@ -219,6 +241,11 @@ export class HybridCache<Value = unknown, Key extends string = string> {
   /** As `remove`, but what the keys had may still be answered, marked as stale, when a load fails. */
   expire(...keys: Key[]): Promise<void> {
     return this.#parts.writes.expire(keys)
+  }
+
+  /** As `expire`, for more keys than one would spread. */
+  expireMany(keys: Iterable<Key>): Promise<void> {
+    return this.#parts.writes.expire([...keys])
   }
 
   /** Removes, from every cache, what carries any of the tags. */

@@ -104,7 +104,9 @@ export class Loader {
       const value: unknown = values.get(key as Key)
       const own = new LoadScope()
       own.add(scope.names)
-      this.#addTags(key, own, [...(options.tags ?? []), ...(options.tagsOf?.(value) ?? [])])
+      // What was left out has no value that a tag could follow from.
+      const following = values.has(key as Key) ? options.tagsOf?.(value as never) : undefined
+      this.#addTags(key, own, [...(options.tags ?? []), ...(following ?? [])])
       const entry = this.entries.fromLoad(key, {
         value,
         stamp,

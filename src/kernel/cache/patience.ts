@@ -41,19 +41,51 @@ export async function waitFor<Result>(
       throw tooLate()
     })(),
   )
+  let leave = (): void => {}
   if (signal) {
     rivals.push(
       new Promise((_, reject) => {
-        signal.addEventListener('abort', () => reject(signal.reason), { once: true, signal: over.signal })
+        leave = whenAborted(signal, reject)
       }),
     )
   }
   try {
     return await Promise.race(rivals)
   } finally {
+    leave()
     over.abort(noReason)
     // Rivals that lose may reject later; the race has handled the first of them only.
     for (const rival of rivals) rival.catch(() => {})
+  }
+}
+
+type GiveUp = (reason: unknown) => void
+
+const waiting = new WeakMap<AbortSignal, { readonly all: Set<GiveUp>; readonly listener: () => void }>()
+
+/**
+ * One listener for all who wait with the same signal: a request may have many reads under way, and of more than ten
+ * listeners Node takes for granted that they leak, and says so.
+ *
+ * @returns how to wait no longer
+ */
+function whenAborted(signal: AbortSignal, giveUp: GiveUp): () => void {
+  let group = waiting.get(signal)
+  if (!group) {
+    const all = new Set<GiveUp>()
+    const listener = (): void => {
+      for (const one of all) one(signal.reason)
+    }
+    group = { all, listener }
+    waiting.set(signal, group)
+    signal.addEventListener('abort', listener, { once: true })
+  }
+  const { all, listener } = group
+  all.add(giveUp)
+  return () => {
+    if (!all.delete(giveUp) || all.size > 0) return
+    waiting.delete(signal)
+    signal.removeEventListener('abort', listener)
   }
 }
 

@@ -1,0 +1,162 @@
+import { getEventListeners } from 'node:events'
+import { describe, expect, test } from '@jest/globals'
+import type { CacheInvalidated } from '../../../src/kernel/cache/cache-invalidated.js'
+import { systemClock } from '../../../src/kernel/clock.js'
+import { ManualClock } from '../../support/manual-clock.js'
+import { type SimulatedNode, startSimulatedNode } from '../../support/simulated-node.js'
+
+const keysOf = (count: number) => Array.from({ length: count }, (_, index) => `key-${index}`)
+const thingOf = (key: string) => ({ of: key })
+const load = async (missing: readonly string[]) => new Map(missing.map((key) => [key, thingOf(key)]))
+
+/** A clock that counts how often the event loop was let go on, and does so. */
+class CountingClock extends ManualClock {
+  turns = 0
+  override async nextTurn(): Promise<void> {
+    this.turns++
+    await systemClock.nextTurn()
+  }
+}
+
+async function startNode(maxEntries = 1_000): Promise<{ node: SimulatedNode; clock: CountingClock }> {
+  const clock = new CountingClock()
+  return { node: await startSimulatedNode({ clock, cache: { maxEntries } }), clock }
+}
+
+const removalsOf = ({ written }: SimulatedNode) => written.map((event) => (event as CacheInvalidated).payload)
+
+describe('a call for very many keys', () => {
+  test('loads them by calls for at most 1,000 keys each, and lets the event loop go on between these', async () => {
+    const { node, clock } = await startNode()
+    const asked: number[] = []
+    const keys = keysOf(20_001)
+    const found = await node.cache.getMany(keys, (missing) => {
+      asked.push(missing.length)
+      return load(missing)
+    })
+    expect(found.size).toBe(keys.length)
+    expect([...found.keys()]).toEqual(keys)
+    expect(found.get('key-20000')).toEqual(thingOf('key-20000'))
+    expect(Math.max(...asked)).toBe(1_000)
+    expect(asked).toHaveLength(21)
+    expect(clock.turns).toBeGreaterThanOrEqual(20)
+  })
+
+  test('stamps each of these loads when it begins', async () => {
+    const { node } = await startNode()
+    let calls = 0
+    await node.cache.getMany(keysOf(2_000), async (missing) => {
+      // Committed and applied before the second of them, which therefore has seen it.
+      if (++calls === 1) await node.apply({ keys: ['key-0', 'key-1999'] })
+      return load(missing)
+    })
+    expect(node.cache.peek('key-0')).toBeUndefined()
+    expect(node.cache.peek('key-1999')).toEqual(thingOf('key-1999'))
+  })
+
+  test('goes no further once its caller has given up', async () => {
+    const { node } = await startNode()
+    const impatience = new AbortController()
+    const asked: number[] = []
+    const reading = node.cache.getMany(
+      keysOf(5_000),
+      (missing) => {
+        asked.push(missing.length)
+        impatience.abort(new Error('Gave up'))
+        return load(missing)
+      },
+      { signal: impatience.signal },
+    )
+    await expect(reading).rejects.toThrow('Gave up')
+    expect(asked).toEqual([1_000])
+  })
+
+  test('sets, removes and expires them by messages of at most 1,000 keys', async () => {
+    const { node, clock } = await startNode(20_000)
+    const { cache } = node
+    const keys = keysOf(20_000)
+    await cache.setMany(
+      keys.map((key) => [key, thingOf(key)]),
+      { stamp: cache.capture() },
+    )
+    expect(removalsOf(node).map((payload) => payload.keys?.length)).toEqual(Array(20).fill(1_000))
+    expect(await cache.get('key-19999')).toEqual(thingOf('key-19999'))
+    const before = clock.turns
+    await cache.removeMany(keys)
+    expect(await cache.get('key-19999')).toBeUndefined()
+    await cache.expireMany(keys)
+    expect(clock.turns).toBeGreaterThanOrEqual(before + 40)
+    expect(removalsOf(node).slice(20)).toHaveLength(40)
+    expect(Math.max(...removalsOf(node).map((payload) => payload.keys?.length ?? 0))).toBe(1_000)
+  })
+
+  test('that sets nothing but what may not be kept removes as many', async () => {
+    const { node } = await startNode()
+    await node.cache.setMany(
+      keysOf(3_000).map((key) => [key, null]),
+      { stamp: node.cache.capture() },
+    )
+    expect(removalsOf(node).map(({ keys, mode }) => [keys?.length, mode])).toEqual(
+      Array(3).fill([1_000, undefined]),
+    )
+  })
+
+  test('of tags is as many messages', async () => {
+    const { node } = await startNode()
+    await node.cache.removeByTag(...keysOf(2_500))
+    expect(removalsOf(node).map(({ tags }) => tags?.length)).toEqual([1_000, 1_000, 500])
+  })
+})
+
+describe('a key that the load leaves out', () => {
+  test('has no value that tags could follow from; those of the others do', async () => {
+    const { node } = await startNode()
+    const options = { tagsOf: ({ of }: { of: string }) => [`tag-of-${of}`] }
+    const found = await node.cache.getMany(['a', 'b'], async () => new Map([['a', thingOf('a')]]), options)
+    expect([...found]).toEqual([['a', thingOf('a')]])
+    await node.apply({ tags: ['tag-of-a'] })
+    expect(node.cache.peek('a')).toBeUndefined()
+  })
+
+  test('is kept as absent, where an event tells when there is something, with the tags of the call', async () => {
+    const node = await startSimulatedNode({ cache: { cacheAbsent: true } })
+    let calls = 0
+    const leaveOut = async () => {
+      calls++
+      return new Map<string, { of: string }>()
+    }
+    const options = { tags: ['known'], tagsOf: ({ of }: { of: string }) => [of] }
+    for (let round = 0; round < 2; round++)
+      expect(await node.cache.getMany(['a'], leaveOut, options)).toEqual(new Map())
+    expect(calls).toBe(1)
+    await node.apply({ tags: ['known'] })
+    await node.cache.getMany(['a'], leaveOut, options)
+    expect(calls).toBe(2)
+  })
+})
+
+describe('many reads with one signal', () => {
+  test('listen to it but once, as Node warns of a leak from the eleventh listener on; all are given up by it', async () => {
+    const { node } = await startNode()
+    const impatience = new AbortController()
+    const { signal } = impatience
+    const hanging = () => new Promise<never>(() => {})
+    const reads: Promise<unknown>[] = [node.cache.getMany(keysOf(50), hanging, { signal })]
+    for (let index = 0; index < 50; index++)
+      reads.push(node.cache.getOrCreate(`alone-${index}`, hanging, { signal }))
+    const givenUp = Promise.allSettled(reads)
+    await systemClock.nextTurn()
+    expect(getEventListeners(signal, 'abort')).toHaveLength(1)
+    impatience.abort(new Error('Gave up'))
+    for (const outcome of await givenUp)
+      expect(outcome).toMatchObject({ status: 'rejected', reason: new Error('Gave up') })
+  })
+
+  test('leave nothing behind on a signal that outlives them', async () => {
+    const { node } = await startNode()
+    const { signal } = new AbortController()
+    const reads = keysOf(20).map((key) => node.cache.getOrCreate(key, async () => key, { signal }))
+    await Promise.all(reads)
+    expect(getEventListeners(signal, 'abort')).toEqual([])
+  })
+})
