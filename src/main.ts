@@ -1,6 +1,8 @@
 import 'reflect-metadata'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { pino } from 'pino'
 import { type Config, ConfigError, readConfig } from './config.js'
+import { LogDestination, standardOutput } from './kernel/observability/log-destination.js'
 
 let config: Config
 try {
@@ -11,40 +13,52 @@ try {
   process.exit(2)
 }
 
-const logger = pino({
-  level: config.LOG_LEVEL,
-  base: { node: config.NODE_NAME },
-  // ioredis attaches the AUTH command, password and all, to its errors; TypeORM a statement's parameters.
-  redact: [
-    'err.command',
-    'err.parameters',
-    'err.driverError.parameters',
-    'err.detail',
-    'err.driverError.detail',
-  ],
-})
+const log = new LogDestination(standardOutput())
+const logger = pino(
+  {
+    level: config.LOG_LEVEL,
+    base: { node: config.NODE_NAME },
+    // ioredis attaches the AUTH command, password and all, to its errors; TypeORM a statement's parameters.
+    redact: [
+      'err.command',
+      'err.parameters',
+      'err.driverError.parameters',
+      'err.detail',
+      'err.driverError.detail',
+    ],
+  },
+  log,
+)
+log.onRecovery = (dropped) =>
+  logger.warn({ dropped }, 'log lines were dropped while they could not be written')
 // Imported only now: ormconfig.ts makes a data source of DATABASE_URL as it is loaded, and would fail on a bad one
 // before it is checked.
 const { Node } = await import('./node.js')
 const node = new Node(config, logger)
 
+/** Milliseconds of the time for stopping that are kept for the last lines of the log. */
+const lastLinesMs = Math.min(500, config.SHUTDOWN_TIMEOUT_MS / 4)
+
 let stopping = false
-async function stop(reason: string, exitCode: number): Promise<void> {
-  if (stopping) return
+async function stop(reason: string, exitCode: number): Promise<never> {
+  if (stopping) return new Promise(() => {})
   stopping = true
   logger.info({ reason }, 'stopping')
-  // Whatever hangs, the process ends: an orchestrator would only kill it, and say less about why.
-  setTimeout(() => {
-    logger.error('stopping took too long')
-    process.exit(1)
-  }, config.SHUTDOWN_TIMEOUT_MS).unref()
+  const code = (await isStopped()) ? exitCode : 1
+  await log.flush(lastLinesMs)
+  process.exit(code)
+}
+
+/** Whatever hangs, the process ends: an orchestrator would only kill it, and say less about why. */
+async function isStopped(): Promise<boolean> {
+  const tooLong = sleep(config.SHUTDOWN_TIMEOUT_MS - lastLinesMs, 'too long' as const)
   try {
-    await node.stop()
-    process.exit(exitCode)
+    if ((await Promise.race([node.stop(), tooLong])) !== 'too long') return true
+    logger.error('stopping took too long')
   } catch (error) {
     logger.error({ err: error }, 'stopping failed')
-    process.exit(1)
   }
+  return false
 }
 
 process.on('SIGTERM', () => void stop('SIGTERM', 0))

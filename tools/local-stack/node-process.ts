@@ -1,4 +1,5 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
+import type { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { compiledFile } from './compiled-file.js'
 import { isFree, onFreePort, PortTaken } from './free-port.js'
@@ -29,6 +30,8 @@ export interface NodeOptions {
   readonly readyLimitMs?: number | undefined
   /** What to run instead of `dist/src/main.js`. */
   readonly script?: string | undefined
+  /** Where standard output goes, a file descriptor or a pipe that nobody reads; default: to `output()`. */
+  readonly stdout?: number | 'unread' | undefined
 }
 
 export interface NodeExit {
@@ -76,7 +79,7 @@ async function startOn(port: number, options: NodeOptions): Promise<NodeProcess>
 }
 
 function launch(port: number, options: NodeOptions): NodeProcess {
-  const { stack, name = 'node' } = options
+  const { stack, name = 'node', stdout } = options
   const child = spawn(
     process.execPath,
     // The diagnostic directory names the stack's folder: so the reaper finds a node even if this process is
@@ -87,12 +90,16 @@ function launch(port: number, options: NodeOptions): NodeProcess {
       options.script ?? compiledFile('src/main.js'),
     ],
     // Detached: Ctrl-C is for whoever started the nodes to answer, in the order that suits it.
-    { detached: true, stdio: ['ignore', 'pipe', 'pipe'], env: environment(port, name, options) },
+    {
+      detached: true,
+      stdio: ['ignore', typeof stdout === 'number' ? stdout : 'pipe', 'pipe'],
+      env: environment(port, name, options),
+    },
   )
   const { pid } = child
   if (pid === undefined) throw new Error(`Cannot run ${process.execPath}`)
   stack.watch(pid)
-  const output = collectOutput(child)
+  const output = collectOutput(stdout === 'unread' ? [child.stderr] : [child.stdout, child.stderr])
   const exited = new Promise<NodeExit>((resolve) => {
     // `close` and not `exit`: by then the output is complete.
     child.once('close', (code, signal) => resolve({ code, signal }))
@@ -132,9 +139,9 @@ function environment(port: number, name: string, options: NodeOptions): NodeJS.P
   }
 }
 
-function collectOutput(child: ChildProcess): () => string {
+function collectOutput(streams: readonly (Readable | null)[]): () => string {
   let text = ''
-  for (const stream of [child.stdout, child.stderr]) {
+  for (const stream of streams) {
     stream?.setEncoding('utf8').on('data', (chunk: string) => {
       text = (text + chunk).slice(-OUTPUT_LIMIT)
     })
