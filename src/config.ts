@@ -65,6 +65,8 @@ const schema = z.object({
   CACHE_MAX_BYTES: integer(1, 100_000_000_000).optional(),
   CACHE_MAX_PAYLOAD_BYTES: integer(1, 500_000_000).default(1_048_576),
   CACHE_COMPRESS_ABOVE_BYTES: integer(0, 500_000_000).optional(),
+  MAX_CONNECTIONS: integer(1, 1_000_000).default(5_000),
+  ANSWER_TIMEOUT_MS: integer(100, 3_600_000).default(30_000),
   DATABASE_POOL_SIZE: integer(2, 1_000).default(20),
   DATABASE_TIMEOUT_MS: integer(100, 600_000).default(5_000),
   LOAD_CONCURRENCY: integer(1, 1_000).default(12),

@@ -14,8 +14,8 @@ type Phase = 'starting' | 'serving' | 'stopping'
 /** Milliseconds between two attempts to reach Postgres, or to find the schema migrated, at start. */
 const retryMs = 500
 
-/** While stopping, milliseconds between two looks for connections that have become idle. */
-const closeIdleMs = 20
+/** Of the time for stopping, what requests under way may take; the rest is for dispatching what they have committed. */
+const answersShare = 0.6
 
 /** Milliseconds that one statement of a migration may take. */
 const migrationTimeoutMs = 3_600_000
@@ -87,7 +87,7 @@ export class Node {
     this.#phase = 'stopping'
     this.#stop.abort()
     const { eventHandlers, retention, dispatcher, check, subscriber, redis, journal, dataSource } = this.parts
-    await this.#closeServer()
+    await this.#server?.close()
     // What is being started now could otherwise go on over closed connections.
     await this.#starting?.catch(() => {})
     await Promise.all([retention.stop(), ...eventHandlers.map((runner) => runner.stop())])
@@ -142,17 +142,14 @@ export class Node {
         isServing: () => this.#phase === 'serving',
       },
       health: this,
+      connections: {
+        maxConnections: this.config.MAX_CONNECTIONS,
+        answerTimeoutMs: this.config.ANSWER_TIMEOUT_MS,
+        closeTimeoutMs: this.config.SHUTDOWN_TIMEOUT_MS * answersShare,
+      },
     })
     await this.#server.listen({ host: this.config.HOST, port: this.config.PORT })
     this.logger.info({ url: this.url }, 'listening')
-  }
-
-  /** Answers what is under way. A connection kept alive for a next request that will not come is closed. */
-  async #closeServer(): Promise<void> {
-    const server = this.#server
-    if (!server) return
-    const timer = setInterval(() => server.server.closeIdleConnections(), closeIdleMs)
-    await server.close().finally(() => clearInterval(timer))
   }
 
   /** Everything at the start that needs Postgres, tried until it succeeds or the node is stopped. */

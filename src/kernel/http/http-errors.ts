@@ -3,6 +3,11 @@ export class InvalidHeaderError extends Error {
   override readonly name = 'InvalidHeaderError'
 }
 
+/** A request body that cannot be understood. */
+export class InvalidBodyError extends Error {
+  override readonly name = 'InvalidBodyError'
+}
+
 /** `If-Match` names another version than the present one. */
 export class PreconditionFailedError extends Error {
   override readonly name = 'PreconditionFailedError'

@@ -12,7 +12,12 @@ import {
   OverloadedError,
   sqlStateOf,
 } from '../persistence/persistence-errors.js'
-import { InvalidHeaderError, NotReadyError, PreconditionFailedError } from './http-errors.js'
+import {
+  InvalidBodyError,
+  InvalidHeaderError,
+  NotReadyError,
+  PreconditionFailedError,
+} from './http-errors.js'
 
 /** RFC 9457. */
 export interface Problem {
@@ -26,12 +31,16 @@ export interface Problem {
   readonly retryAfter?: number
 }
 
+/** What a problem may repeat of a request: so many errors, and so many characters of each text. */
+const errorLimit = 20
+const textLimit = 500
+
 const statusOfKind: Record<DomainErrorKind, number> = { 'not-found': 404, conflict: 409, unprocessable: 422 }
 
 /** What the client is told about an error. What it is not told about is a 500, and is logged instead. */
 export function problemOf(error: unknown): Problem {
   if (hasZodFastifySchemaValidationErrors(error)) {
-    const errors = error.validation.map(({ instancePath, message }) => ({
+    const errors = error.validation.slice(0, errorLimit).map(({ instancePath, message }) => ({
       path: instancePath.replace(/^\//, '').replaceAll('/', '.'),
       message: message ?? 'is not valid',
     }))
@@ -49,6 +58,9 @@ export function problemOf(error: unknown): Problem {
   }
   if (error instanceof InvalidTokenError || error instanceof InvalidHeaderError) {
     return problem(400, 'invalid-header', 'A header does not validate', { detail: error.message })
+  }
+  if (error instanceof InvalidBodyError) {
+    return problem(400, 'invalid-body', 'The body cannot be read', { detail: error.message })
   }
   if (error instanceof DomainError) {
     return problem(statusOfKind[error.kind], error.code, titleOf(error.code), { detail: error.message })
@@ -116,5 +128,23 @@ export function problem(
   title: string,
   more: Pick<Problem, 'detail' | 'errors' | 'retryAfter'> = {},
 ): Problem {
-  return { type: `urn:aftercommit:problem:${code}`, title, status, ...more }
+  const { detail, errors, retryAfter } = more
+  return {
+    type: `urn:aftercommit:problem:${clipped(code)}`,
+    title: clipped(title),
+    status,
+    ...(detail !== undefined && { detail: clipped(detail) }),
+    ...(errors && {
+      errors: errors.slice(0, errorLimit).map(({ path, message }) => ({
+        path: clipped(path),
+        message: clipped(message),
+      })),
+    }),
+    ...(retryAfter !== undefined && { retryAfter }),
+  }
+}
+
+/** Texts that come from a request may be as long as the request. */
+function clipped(text: string): string {
+  return text.length <= textLimit ? text : `${text.slice(0, textLimit)}…`
 }

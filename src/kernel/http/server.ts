@@ -1,3 +1,4 @@
+import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
@@ -12,9 +13,12 @@ import fastify, {
 import { jsonSchemaTransform, validatorCompiler } from 'fastify-type-provider-zod'
 import type { ServiceModule } from '../cqrs/module.js'
 import type { Logger } from '../observability/logger.js'
+import { type ConnectionLimits, Connections } from './connections.js'
 import { addConsistency, type ConsistencyPluginOptions } from './consistency-plugin.js'
 import { addHealth, type HealthReporter } from './health.js'
+import { parseJson } from './json-body.js'
 import { type Problem, problem, problemOf } from './problem.js'
+import { pathOf, refusalOf } from './request-rules.js'
 import type { RouteSurroundings } from './route-surroundings.js'
 
 /** Bytes of a request body, and of a request's path with its query. */
@@ -24,6 +28,8 @@ const pathLimit = 16_384
 const headerLimit = 32_768
 /** Ms in which a client must have sent its request; a body that is too long is read, and dropped, for so long. */
 const requestTimeout = 60_000
+/** Ms for which a connection is kept for a next request: longer than a load balancer's 60 s, which is to close first. */
+const keepAliveTimeout = 72_000
 
 export interface ServerOptions {
   readonly logger: Logger
@@ -31,21 +37,45 @@ export interface ServerOptions {
   readonly surroundings: RouteSurroundings
   readonly consistency: ConsistencyPluginOptions
   readonly health: HealthReporter
+  readonly connections: ConnectionLimits
 }
 
 /** The HTTP side of one node, not yet listening. */
 export async function createServer(options: ServerOptions): Promise<FastifyInstance> {
   const logger: FastifyBaseLogger = options.logger.child({ component: 'http' }, { level: 'warn' })
+  const server = createHttpServer({
+    maxHeaderSize: headerLimit,
+    requestTimeout,
+    keepAliveTimeout,
+    // `refusalOf` looks for it, and answers with a problem.
+    requireHostHeader: false,
+  })
+  // By default Node drops the headers after the 2,000th, and says nothing.
+  server.maxHeadersCount = 0
+  const connections = new Connections(server, options.connections, options.logger)
   const app: FastifyInstance = fastify({
     loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit,
-    requestTimeout,
     routerOptions: { maxParamLength: pathLimit },
-    http: { maxHeaderSize: headerLimit },
+    serverFactory: (handler) => {
+      const admit = (request: IncomingMessage, response: ServerResponse) =>
+        connections.admit(request, response, () => handler(request, response))
+      // Unless somebody listens, Node answers an unknown expectation without a word.
+      return server.on('request', admit).on('checkExpectation', admit)
+    },
     clientErrorHandler: answerUnreadable,
-    forceCloseConnections: 'idle',
+    // Its own answer would not be a problem; the modules' routes refuse while the node stops.
+    return503OnClosing: false,
+    rewriteUrl: ({ url = '/' }) => pathOf(url),
     frameworkErrors: (error, _request, reply) => void sendProblem(reply as never, problemOf(error)),
+  })
+  server.on('connect', (_request, socket) => {
+    endWith(socket as Socket, problem(501, 'connect-unsupported', 'Not Implemented')).destroySoon()
+  })
+  app.addHook('preClose', (done) => {
+    connections.close()
+    done()
   })
   app.setValidatorCompiler(validatorCompiler)
   // Response schemas describe; checking every answer against them would cost more than a cache hit.
@@ -70,8 +100,24 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
   })
   // With callbacks, as all hooks here: an answer from memory is so short that every promise in its way shows.
   app.addHook('onRequest', (request, reply, done) => {
-    if (request.url.length <= pathLimit) return done()
-    sendProblem(reply, problem(414, 'uri-too-long', `The path is longer than ${pathLimit} bytes`))
+    const refusal =
+      request.url.length > pathLimit
+        ? problem(414, 'uri-too-long', `The path is longer than ${pathLimit} bytes`)
+        : refusalOf(request.raw)
+    if (!refusal) return done()
+    sendProblem(reply, refusal)
+  })
+  app.addHook('onSend', (request, _reply, payload, done) => {
+    if (typeof payload === 'string') connections.countAnswer(request.raw.socket, payload.length)
+    done(null, payload)
+  })
+  app.removeContentTypeParser('application/json')
+  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (_request, body, done) => {
+    try {
+      done(null, parseJson(body as Buffer))
+    } catch (error) {
+      done(error as Error)
+    }
   })
 
   await app.register(swagger, {
@@ -127,9 +173,12 @@ function readToTheEnd(request: FastifyRequest, reply: FastifyReply): void {
 /** What Node's parser gave up on never becomes a request, so it is answered on the bare socket. */
 function answerUnreadable(error: UnreadableError, socket: Socket): void {
   if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
-  const body = unreadable(error)
+  endWith(socket, unreadable(error))
+}
+
+function endWith(socket: Socket, body: Problem): Socket {
   const json = JSON.stringify(body)
-  socket.end(
+  return socket.end(
     `HTTP/1.1 ${body.status} ${body.title}\r\nContent-Type: application/problem+json; charset=utf-8\r\n` +
       `Content-Length: ${Buffer.byteLength(json)}\r\nConnection: close\r\n\r\n${json}`,
   )

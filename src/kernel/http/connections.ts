@@ -1,0 +1,191 @@
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import { isWorthALine } from '../observability/log-sampling.js'
+import type { Logger } from '../observability/logger.js'
+
+export interface ConnectionLimits {
+  /** Connections that one node has open at a time. */
+  readonly maxConnections: number
+  /** Milliseconds in which a client has to take something of an answer. */
+  readonly answerTimeoutMs: number
+  /** Milliseconds that requests under way may go on for once the server is closing. */
+  readonly closeTimeoutMs: number
+}
+
+/** Looks at every connection within one answer timeout. */
+const looks = 10
+/** Pipelined requests, of all connections, that may wait for their turn. */
+const waitingLimit = 10_000
+/** Characters from which an answer is counted while it is being taken, and that may be in memory for that reason. */
+const largeAnswer = 16_384
+const unsentLimit = 67_108_864
+
+interface Connection {
+  readonly socket: Socket
+  /** The request that is being answered. */
+  answering: IncomingMessage | undefined
+  /** What begins the next requests, which have arrived already. */
+  readonly waiting: (() => void)[]
+  /** Characters of a large answer that is not known to be taken. */
+  unsent: number
+  /** Bytes that the client had taken at the last look, and the looks since it last took any. */
+  taken: number
+  looksInVain: number
+}
+
+/**
+ * What one server's clients may cost. A client that does not read its answers, or sends requests without waiting
+ * for them, or opens connections and says nothing, costs a bounded amount of memory for a bounded time, and does not
+ * keep the server from closing.
+ */
+export class Connections {
+  readonly #open = new Map<Socket, Connection>()
+  /** Those with a large answer, the oldest answer first. */
+  readonly #large = new Set<Connection>()
+  #unsent = 0
+  #waiting = 0
+  #cut = 0
+  #isClosing = false
+
+  constructor(
+    server: Server,
+    private readonly limits: ConnectionLimits,
+    private readonly logger: Logger,
+  ) {
+    let looking: NodeJS.Timeout | undefined
+    server.on('connection', (socket) => this.#add(socket))
+    server.on('listening', () => {
+      looking = setInterval(() => this.#look(), limits.answerTimeoutMs / looks).unref()
+    })
+    server.on('close', () => clearInterval(looking))
+  }
+
+  /**
+   * Calls `begin` once all earlier requests of the same connection are answered. Node would begin all that one
+   * read brought, thousands, and hold their answers in memory until the first has been taken.
+   */
+  admit(request: IncomingMessage, response: ServerResponse, begin: () => void): void {
+    const connection = this.#open.get(request.socket)
+    if (!connection) return
+    if (!connection.answering) this.#begin(connection, request, response, begin)
+    else if (this.#waiting >= waitingLimit) this.#close(connection, 'too many pipelined requests wait')
+    else {
+      this.#waiting++
+      connection.waiting.push(() => this.#begin(connection, request, response, begin))
+    }
+  }
+
+  /** To be told before an answer of so many characters is written. Where too many are unsent, the oldest is given up. */
+  countAnswer(socket: Socket, length: number): void {
+    const connection = length < largeAnswer ? undefined : this.#open.get(socket)
+    if (!connection) return
+    connection.unsent = length
+    this.#unsent += length
+    this.#large.add(connection)
+    for (const oldest of this.#large) {
+      if (this.#unsent <= unsentLimit || oldest === connection) return
+      this.#close(oldest, 'too much is unsent, and this answer has waited longest')
+    }
+  }
+
+  /**
+   * Closes at once what has no complete request, and the others when they are answered, or when their time is over.
+   * To be called before the server stops listening.
+   */
+  close(): void {
+    this.#isClosing = true
+    for (const { socket, answering } of this.#open.values()) if (!answering?.complete) socket.destroy()
+    setTimeout(() => {
+      for (const connection of this.#open.values()) this.#close(connection, 'the node stops')
+    }, this.limits.closeTimeoutMs).unref()
+  }
+
+  #add(socket: Socket): void {
+    // It has connected just before the server stopped listening.
+    if (this.#isClosing) return void socket.destroy()
+    if (this.#open.size >= this.limits.maxConnections && !this.#makeRoom()) {
+      this.#report('all connections are busy')
+      return void socket.destroy()
+    }
+    const connection: Connection = {
+      socket,
+      answering: undefined,
+      waiting: [],
+      unsent: 0,
+      taken: 0,
+      looksInVain: 0,
+    }
+    this.#open.set(socket, connection)
+    socket.once('close', () => this.#remove(connection))
+  }
+
+  /** Closes the oldest connection that is not being answered. */
+  #makeRoom(): boolean {
+    for (const connection of this.#open.values()) {
+      if (connection.answering) continue
+      this.#close(connection, 'a new one needs its place')
+      return true
+    }
+    return false
+  }
+
+  #begin(
+    connection: Connection,
+    request: IncomingMessage,
+    response: ServerResponse,
+    begin: () => void,
+  ): void {
+    connection.answering = request
+    response.once('close', () => this.#answered(connection))
+    begin()
+  }
+
+  #answered(connection: Connection): void {
+    this.#forgetAnswer(connection)
+    connection.answering = undefined
+    const next = connection.waiting.shift()
+    if (next) {
+      this.#waiting--
+      next()
+    } else if (this.#isClosing) connection.socket.destroySoon()
+  }
+
+  #forgetAnswer(connection: Connection): void {
+    if (connection.unsent === 0) return
+    this.#unsent -= connection.unsent
+    connection.unsent = 0
+    this.#large.delete(connection)
+  }
+
+  #remove(connection: Connection): void {
+    if (!this.#open.delete(connection.socket)) return
+    this.#forgetAnswer(connection)
+    this.#waiting -= connection.waiting.length
+    connection.waiting.length = 0
+  }
+
+  /** A client that takes nothing of its answer at all looks within the timeout will not take it. */
+  #look(): void {
+    for (const connection of this.#open.values()) {
+      const { socket } = connection
+      const unsent = socket.writableLength
+      const taken = socket.bytesWritten - unsent
+      if (unsent === 0 || taken !== connection.taken) {
+        connection.taken = taken
+        connection.looksInVain = 0
+      } else if (++connection.looksInVain >= looks) this.#close(connection, 'its answer was not taken')
+    }
+  }
+
+  #close(connection: Connection, reason: string): void {
+    this.#report(reason)
+    // Now, as its `close` event comes later.
+    this.#remove(connection)
+    connection.socket.destroy()
+  }
+
+  #report(reason: string): void {
+    this.#cut++
+    if (isWorthALine(this.#cut)) this.logger.info({ reason, closed: this.#cut }, 'a connection was closed')
+  }
+}
