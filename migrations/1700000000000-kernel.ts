@@ -73,11 +73,18 @@ export class Kernel1700000000000 implements MigrationInterface {
       )`)
     await queryRunner.query(`insert into aftercommit_kernel.journal_branch default values`)
 
+    // What numbering and `begin_epoch` lock. Whoever may connect can take any advisory lock, and would stop every node with it;
+    // to lock this table takes UPDATE on it. SHARE UPDATE EXCLUSIVE is the weakest mode that excludes itself, and costs what an
+    // advisory lock does: it writes nothing, takes no transaction id, and leaves everybody's fast-path locks alone. A table of
+    // its own, as VACUUM and ANALYZE take the same lock: one that is never written to gives autovacuum nothing to do.
+    await queryRunner.query(`create table aftercommit_kernel.numbering_lock ()`)
+
     // Null while there is no branch. Fails on a standby (pg_current_wal_lsn), which must never answer a check. The object
     // ids differ in every copy of the database, by template or by dump: a staging copy on the same server must not share
     // keys and tokens. Only the server's start tells a disk that was set back from the one that it was, if every node has
     // been restarted, too: no node is left that remembers (docs/adr/0009-a-restart-of-postgres-is-an-epoch.md). In PL/pgSQL,
-    // as Postgres up to 17 plans a function in SQL anew at each call: 80 of the 210 µs of a numbering.
+    // as Postgres up to 17 plans a function in SQL anew at each call: 80 of the 210 µs of a numbering. Those who call it have
+    // set the search path.
     await queryRunner.query(`
       create function aftercommit_kernel.current_epoch() returns text language plpgsql stable as $$
       begin
@@ -92,12 +99,16 @@ export class Kernel1700000000000 implements MigrationInterface {
         from aftercommit_kernel.journal_branch;
       end $$`)
 
+    // Without it, whoever may create functions in a schema of the service's search path could have it call his: a function of
+    // the very types of a call is preferred to Postgres's own, where that converts or takes any number of arguments.
+    const safePath = 'set search_path = pg_catalog, pg_temp'
+
     // Both functions look rows up by index, in its order, whatever the planner would rather do. They are planned once for a
     // connection, by the statistics of that moment: planned on an empty journal, a check read all of a journal of millions
     // later on. Left to itself, Postgres takes a plan for each call's own values for the better one, and plans every check
     // anew: 150 of 220 µs. Where nothing but a scan will do, as of tables of one row, Postgres up to 17 reckons with a price
     // for that at which it would compile the plan first, for 20 ms and more.
-    const byIndexOnly = `set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off
+    const byIndexOnly = `${safePath} set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off
       set enable_mergejoin = off set plan_cache_mode = force_generic_plan set jit = off`
 
     // Takes the lock for as long as its transaction lasts, hence one of its own; only `number_before_commit` may say otherwise.
@@ -128,7 +139,7 @@ export class Kernel1700000000000 implements MigrationInterface {
             perform set_config('synchronous_commit', 'on', true);
           end if;
         end if;
-        perform pg_advisory_xact_lock(hashtextextended('aftercommit_kernel.number_outbox', 0));
+        lock table aftercommit_kernel.numbering_lock in share update exclusive mode;
 
         -- A new statement, hence a new snapshot: it sees what the previous holder of the lock numbered.
         select h.position, h.numbering_id, aftercommit_kernel.current_epoch() into strict base, head_id, epoch
@@ -161,7 +172,9 @@ export class Kernel1700000000000 implements MigrationInterface {
         if numbered > 0 then
           head_id := call_id;
           update aftercommit_kernel.journal_head h set position = head, numbering_id = call_id;
-          if notify_channel is not null then
+          -- Hints may be lost, but a full queue fails the COMMIT. Whoever may connect can fill it: he listens, and leaves a
+          -- transaction open. It is 8 GB, or max_notify_queue_pages.
+          if notify_channel is not null and pg_notification_queue_usage() < 0.5 then
             perform pg_notify(notify_channel, epoch || ' ' || head);
           end if;
         end if;
@@ -179,10 +192,10 @@ export class Kernel1700000000000 implements MigrationInterface {
       language plpgsql volatile as $$
       begin
         if current_setting('synchronous_commit') = 'off'
-          or current_setting('synchronous_standby_names') <> ''
-          or not pg_try_advisory_xact_lock(hashtextextended('aftercommit_kernel.number_outbox', 0)) then
+          or current_setting('synchronous_standby_names') <> '' then
           return;
         end if;
+        lock table aftercommit_kernel.numbering_lock in share update exclusive mode nowait;
         return query select * from aftercommit_kernel.number_outbox(at_most, notify_channel, before_commit => true);
       exception when others then
         return;
@@ -213,11 +226,12 @@ export class Kernel1700000000000 implements MigrationInterface {
     // Two histories share a timeline if a dump was restored into the same server, or a crash has taken back the end of
     // one. Whoever notices first starts a new branch; the others find the epoch changed and do nothing.
     await queryRunner.query(`
-      create function aftercommit_kernel.begin_epoch(seen text) returns text language plpgsql volatile as $$
+      create function aftercommit_kernel.begin_epoch(seen text)
+      returns text language plpgsql volatile ${safePath} as $$
       begin
         -- Or a crash could take the new epoch back, and open the old one's keys again, where the table is logged.
         perform set_config('synchronous_commit', 'on', true);
-        perform pg_advisory_xact_lock(hashtextextended('aftercommit_kernel.number_outbox', 0));
+        lock table aftercommit_kernel.numbering_lock in share update exclusive mode;
         insert into aftercommit_kernel.journal_branch default values on conflict do nothing;
         if aftercommit_kernel.current_epoch() = seen then
           update aftercommit_kernel.journal_branch set branch = gen_random_uuid();

@@ -24,7 +24,7 @@ import { InvalidationRules } from './kernel/journal/invalidation-rules.js'
 import type { Journal } from './kernel/journal/journal.js'
 import { LastInvalidations } from './kernel/journal/last-invalidations.js'
 import { Lease } from './kernel/journal/lease.js'
-import { NotifyHints } from './kernel/journal/notify-hints.js'
+import { NotifyHints, notifyChannelOf } from './kernel/journal/notify-hints.js'
 import { PostgresJournal } from './kernel/journal/postgres-journal.js'
 import { createRedis } from './kernel/journal/redis-connection.js'
 import { RedisHints } from './kernel/journal/redis-hints.js'
@@ -45,9 +45,6 @@ import { pricingModule } from './modules/pricing/pricing.module.js'
 import { usersModule } from './modules/users/users.module.js'
 
 export const modules: readonly ServiceModule[] = [usersModule, featureFlagsModule, pricingModule]
-
-/** `NOTIFY` channels belong to one database, so the name need not say more. */
-const notifyChannel = 'aftercommit_hints'
 
 /** How long a read waits for the check that would renew its lease, in ms, before it reads the database. */
 const renewLeaseMs = 1_000
@@ -99,6 +96,7 @@ export function createParts(
     : undefined
   // Nobody needs to hear of it: without Redis reads and writes go on, and readiness reports it.
   redis?.on('error', (error) => logger.debug({ err: error }, 'the connection to Redis failed'))
+  const notifyChannel = () => notifyChannelOf(installation)
   const journal = new PostgresJournal({
     databaseUrl: config.DATABASE_URL,
     applicationName: config.NODE_NAME,

@@ -407,7 +407,7 @@ export const guards: readonly Guard[] = [
     name: 'numbering takes a lock',
     promise: 2,
     file: 'migrations/1700000000000-kernel.ts',
-    snippet: `perform pg_advisory_xact_lock(hashtextextended('aftercommit_kernel.number_outbox', 0));
+    snippet: `lock table aftercommit_kernel.numbering_lock in share update exclusive mode;
 
 `,
     without: '',

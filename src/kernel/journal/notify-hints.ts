@@ -2,10 +2,21 @@ import pg from 'pg'
 import type { Clock } from '../clock.js'
 import type { Logger } from '../observability/logger.js'
 import type { HintChannel, HintListener } from './hint-channel.js'
+import type { Installation } from './installation.js'
+import { Mac } from './mac.js'
 
 /** Milliseconds between attempts to listen again, and between two questions whether the connection lives. */
 const retryMs = 500
 const pingIntervalMs = 2_000
+
+/**
+ * The channel's name, made of the installation's secret: whoever may connect to a database can listen and notify there, and
+ * would have every node make one check after the other.
+ */
+export function notifyChannelOf(installation: Pick<Installation, 'secret'>): string {
+  const mac = new Mac(installation).of('NOTIFY', 0, (_, start) => start, 'hex')
+  return `aftercommit_${mac.slice(0, 32)}`
+}
 
 /**
  * Hints without Redis: the numbering transaction itself sends `NOTIFY` with epoch and head. It must be a
@@ -17,7 +28,7 @@ export class NotifyHints implements HintChannel {
 
   constructor(
     private readonly databaseUrl: string,
-    private readonly channel: string,
+    private readonly channel: () => string,
     private readonly clock: Clock,
     private readonly logger: Logger,
   ) {}
@@ -52,7 +63,7 @@ export class NotifyHints implements HintChannel {
       client.on('notification', (message) => receive(message.payload ?? '', listener))
       try {
         await client.connect()
-        await client.query(`listen ${client.escapeIdentifier(this.channel)}`)
+        await client.query(`listen ${client.escapeIdentifier(this.channel())}`)
         listener.reconnected()
         while (!over.aborted) {
           await this.clock.sleep(pingIntervalMs, over)

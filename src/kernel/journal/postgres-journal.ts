@@ -26,8 +26,8 @@ interface NumberingRow {
 
 export interface PostgresJournalOptions {
   readonly databaseUrl: string
-  /** Where to `NOTIFY` in the numbering transaction; absent when hints go over Redis. */
-  readonly notifyChannel?: string | undefined
+  /** Where to `NOTIFY` in the numbering transaction, asked for at each; absent when hints go over Redis. */
+  readonly notifyChannel?: (() => string) | undefined
   /** Milliseconds after which a call is given up and its connection thrown away. */
   readonly timeoutMs: number
   readonly applicationName: string
@@ -42,10 +42,8 @@ const noEpoch = ''
  */
 export class PostgresJournal implements Journal {
   #pool: pg.Pool
-  readonly #notifyChannel: string | null
 
   constructor(private readonly options: PostgresJournalOptions) {
-    this.#notifyChannel = options.notifyChannel ?? null
     this.#pool = this.#openPool()
   }
 
@@ -64,7 +62,7 @@ export class PostgresJournal implements Journal {
     const { rows } = await connection.query({
       name: 'aftercommit-number',
       text: 'select epoch, head, head_id, numbered, messages from aftercommit_kernel.number_outbox($1, $2)',
-      values: [atMost, this.#notifyChannel],
+      values: [atMost, this.options.notifyChannel?.() ?? null],
     })
     return resultOf(onlyRow(rows as readonly NumberingRow[]))
   }
@@ -74,7 +72,8 @@ export class PostgresJournal implements Journal {
    * numbering's lock from everybody. Deferred constraints come first, as one may wait for another transaction.
    */
   async numberAndCommit(connection: Pick<PooledClient, 'query'>, atMost: number) {
-    const channel = this.#notifyChannel === null ? 'null' : pg.escapeLiteral(this.#notifyChannel)
+    const { notifyChannel } = this.options
+    const channel = notifyChannel ? pg.escapeLiteral(notifyChannel()) : 'null'
     const answers = await connection.query(
       `set constraints all immediate;
        select epoch, head, head_id, numbered, messages

@@ -1,12 +1,19 @@
 import pg from 'pg'
-import type { DataSource } from 'typeorm'
+import { type DataSource, MigrationExecutor } from 'typeorm'
 import { sqlStateOf } from './persistence-errors.js'
 
-const lockKey = 4_711_202_511
+/** What a role or database may have set for its sessions: each would end one that waits for its turn, or holds the lock. */
+const timeouts = [
+  'statement_timeout',
+  'lock_timeout',
+  'idle_in_transaction_session_timeout',
+  'transaction_timeout',
+]
 
 /**
  * Applies pending migrations, each in a transaction of its own. Nodes that start at once queue behind a lock:
- * without it two would create the same table, and one of them would fail to start.
+ * without it two would create the same table, and one of them would fail to start. What is locked is the table that says
+ * which have been applied, as that takes a grant; advisory locks are free to all who may connect.
  *
  * @returns the names of the migrations that this call applied
  */
@@ -15,7 +22,14 @@ export async function migrate(dataSource: DataSource, databaseUrl: string): Prom
   client.on('error', () => {})
   await client.connect()
   try {
-    await client.query('select pg_advisory_lock($1)', [lockKey])
+    await createMigrationsTable(dataSource)
+    await client.query('select set_config(name, $1, false) from pg_settings where name = any($2)', [
+      '0',
+      timeouts,
+    ])
+    await client.query('begin')
+    // Conflicts with itself, but not with the INSERT of what has been applied.
+    await client.query(`lock table ${migrationsTableOf(dataSource)} in share update exclusive mode`)
     const applied = await dataSource.runMigrations({ transaction: 'each' })
     return applied.map(({ name }) => name)
   } finally {
@@ -24,14 +38,29 @@ export async function migrate(dataSource: DataSource, databaseUrl: string): Prom
   }
 }
 
+/** By what TypeORM calls first itself. */
+async function createMigrationsTable(dataSource: DataSource): Promise<void> {
+  const runner = dataSource.createQueryRunner()
+  try {
+    await new MigrationExecutor(dataSource, runner).showMigrations()
+  } catch (error) {
+    // 42P07, 23505: another node has created it in this moment.
+    if (!['42P07', '23505'].includes(sqlStateOf(error) ?? '')) throw error
+  } finally {
+    await runner.release()
+  }
+}
+
+function migrationsTableOf({ options, driver }: DataSource): string {
+  const path = [driver.schema, options.migrationsTableName ?? 'migrations']
+  return path.flatMap((part) => (part === undefined ? [] : driver.escape(part))).join('.')
+}
+
 /** Asks in one statement, where TypeORM's own way takes a second data source and a lock: most starts find nothing to do. */
 export async function hasAllMigrations(dataSource: DataSource): Promise<boolean> {
-  const { migrationsTableName = 'migrations' } = dataSource.options
-  const { schema } = dataSource.driver
-  const table = [schema, migrationsTableName].filter((part) => part !== undefined)
   try {
     const applied: { name: string }[] = await dataSource.query(
-      `select name from ${table.map((part) => dataSource.driver.escape(part)).join('.')}`,
+      `select name from ${migrationsTableOf(dataSource)}`,
     )
     const names = new Set(applied.map(({ name }) => name))
     return dataSource.migrations.every((migration) => names.has(migration.name ?? migration.constructor.name))

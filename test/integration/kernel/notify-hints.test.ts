@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { notifyChannelOf } from '../../../src/kernel/journal/notify-hints.js'
 import type { Node } from '../../../src/node.js'
 import { createFreshDatabase, type FreshDatabase, query, withClient } from '../../support/fresh-database.js'
 import { rareChecks, startTestNode } from '../../support/test-node.js'
@@ -33,7 +34,7 @@ test('without Redis, a write on one node evicts on the other long before a check
 test('a notification that the kernel did not send changes nothing and is counted', async () => {
   const { statistics } = reader.parts.subscriber
   const rejected = statistics.rejected
-  await query(database, `select pg_notify('aftercommit_hints', 'garbage')`)
+  await query(database, 'select pg_notify($1, $2)', [notifyChannelOf(reader.parts.installation), 'garbage'])
   await until('it was received', () => statistics.rejected === rejected + 1)
 })
 

@@ -210,7 +210,7 @@ async function lockIsAwaited(): Promise<void> {
     const [row] = await query<{ waiting: boolean }>(
       database,
       `select exists (select from pg_locks l join pg_database d on d.oid = l.database
-         where d.datname = current_database() and l.locktype = 'advisory' and not l.granted) as waiting`,
+         where d.datname = current_database() and not l.granted) as waiting`,
     )
     if (row?.waiting) return
   }
