@@ -7,7 +7,7 @@ export const root = fileURLToPath(new URL('../..', import.meta.url))
 
 /** Compiles the service and its explorer into a folder, from which plain Node can run them. */
 export function compileExplorer(folder) {
-  for (const part of ['src', 'test/consistency', 'test/support']) {
+  for (const part of ['src', 'test/consistency', 'test/model', 'test/support']) {
     for (const name of readdirSync(join(root, part), { recursive: true })) {
       if (name.endsWith('.ts')) compile(folder, join(part, name))
     }
@@ -19,6 +19,15 @@ export function compileExplorer(folder) {
 /** A copy of a compiled folder, in which one file can be another. */
 export function copyExplorer(from, to) {
   cpSync(from, to, { recursive: true, verbatimSymlinks: true })
+}
+
+/** Compiles a file once more, without a guard. */
+export function compileWithout(folder, { file, snippet, without }) {
+  compile(folder, file, (source) => {
+    if (source.split(snippet).length !== 2)
+      throw new Error(`${file} does not contain exactly once: ${snippet}`)
+    return source.replace(snippet, () => without)
+  })
 }
 
 export function compile(folder, file, change = (source) => source) {

@@ -1,11 +1,12 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import type { Explored } from './explore.js'
 import { ExplorerProcess } from './explorer-process.js'
 import { smallScenarios } from './small-scenarios.js'
 
 const total = { states: 0, runs: 0, steps: 0 }
-let explorer: ExplorerProcess
+let explorer: ExplorerProcess<Explored>
 beforeAll(() => {
-  explorer = new ExplorerProcess()
+  explorer = new ExplorerProcess('test/consistency/explore.ts')
 })
 afterAll(() => {
   explorer.remove()

@@ -8,7 +8,7 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync }
 import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { compile, compileExplorer, copyExplorer, root } from './compiled.mjs'
+import { compileExplorer, compileWithout, copyExplorer, root } from './compiled.mjs'
 
 const secondsAGuard = Number(process.env.SECONDS ?? 60)
 /** Seeds of runs that failed without a guard: tried first, and replaced when they no longer do. */
@@ -109,14 +109,11 @@ function replaced(source, file, snippet, replacement) {
   return source.replace(snippet, () => replacement)
 }
 
-async function without(index, { name, file, snippet, without: replacement, hardCase = '' }) {
+async function without(index, guard) {
+  const { name, hardCase = '' } = guard
   const folder = join(work, `${index}`)
   copyExplorer(whole, folder)
-  compile(folder, file, (source) => {
-    if (source.split(snippet).length !== 2)
-      throw new Error(`${file} does not contain exactly once: ${snippet}`)
-    return source.replace(snippet, () => replacement)
-  })
+  compileWithout(folder, guard)
   const program = join(folder, 'test/consistency/find-violation.js')
   const known = name in seeds ? [String(seeds[name])] : []
   const { output, code } = await run(process.execPath, [

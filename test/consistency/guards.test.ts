@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from '@jest/globals'
-import { guards, plantedBug } from './guards.js'
+import { fence, guards, plantedBug } from './guards.js'
 
 describe('the list of guards', () => {
-  test.each([...guards, plantedBug])('names code that is there: $name', ({ file, snippet }) => {
+  test.each([...guards, plantedBug, fence])('names code that is there: $name', ({ file, snippet }) => {
     // Otherwise its removal would show nothing: `npm run test:guards` removes them one at a time.
     expect(readFileSync(file, 'utf8').split(snippet)).toHaveLength(2)
   })

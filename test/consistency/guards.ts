@@ -505,3 +505,14 @@ export const plantedBug: Guard = {
   without: 'const until = startedAt + 2 * this.maxStalenessMs',
   why: 'A value may be served for longer than was promised.',
 }
+
+/** The comparison that everything rests on, at every read and before anything is stored. */
+export const fence: Guard = {
+  name: 'the fence',
+  promise: 3,
+  file: `${journal}/applied-journal.ts`,
+  snippet: 'stamp.epoch === this.#epoch && this.invalidations.isCurrent(stamp.position, slots)',
+  without: 'stamp.epoch === this.#epoch && slots.length > 0',
+  why: 'What was invalidated would be served until its time is over.',
+  shownBy: { test: 'test/model/model.test.ts', title: 'without the fence' },
+}

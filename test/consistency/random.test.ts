@@ -1,11 +1,12 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { seed } from '../support/seed.js'
+import type { Explored } from './explore.js'
 import { ExplorerProcess } from './explorer-process.js'
 import { hardCases } from './hard-cases.js'
 
-let explorer: ExplorerProcess
+let explorer: ExplorerProcess<Explored>
 beforeAll(() => {
-  explorer = new ExplorerProcess()
+  explorer = new ExplorerProcess('test/consistency/explore.ts')
 })
 afterAll(() => explorer.remove())
 

@@ -6,10 +6,13 @@ import type { HintChannel, HintListener } from '../../src/kernel/journal/hint-ch
 import type { Caller } from './postgres-model.js'
 import type { Scheduler } from './scheduler.js'
 
+/** Small, as a value that is too large need not be large then. */
+export const maximumPayloadBytes = 10_000
+
 const installation = { namespace: 'explorer', secret: Buffer.alloc(32, 7) }
 const format = new WireFormat(installation, {
   serializer: new StructuredSerializer(),
-  maximumPayloadBytes: 100_000,
+  maximumPayloadBytes,
   compressAboveBytes: Number.POSITIVE_INFINITY,
 })
 const codec = new HintCodec(installation)
@@ -168,8 +171,8 @@ export class RedisModel {
 
   #set(caller: Caller, key: SharedKey, entry: SharedEntry): void {
     const name = nameOf(key)
-    const bytes = format.encode(name, entry)
-    if (bytes instanceof Promise) return
+    const bytes = encoded(name, entry)
+    if (!bytes) return
     this.#send(caller, `L2 stores ${key.key} of position ${entry.position}`, [`L2 ${key.key}`], () =>
       this.#entries.set(name, bytes),
     )
@@ -250,6 +253,16 @@ export class RedisModel {
         return hint ? about : `forged: ${about}`
       },
     })
+  }
+}
+
+/** @returns undefined for what L2 does not take */
+function encoded(name: string, entry: SharedEntry): Buffer | undefined {
+  try {
+    return format.encode(name, entry) as Buffer
+  } catch {
+    // Too large, or nothing that bytes can carry.
+    return undefined
   }
 }
 

@@ -1,5 +1,6 @@
 import { CacheEvents } from '../../src/kernel/cache/cache-events.js'
 import { declareCacheInvalidated } from '../../src/kernel/cache/cache-invalidated.js'
+import type { CacheSurroundings } from '../../src/kernel/cache/cache-options.js'
 import { defaultEntryOptions, type EntryOptions } from '../../src/kernel/cache/entry-options.js'
 import { HybridCache } from '../../src/kernel/cache/hybrid-cache.js'
 import type { SharedTier } from '../../src/kernel/cache/shared-tier.js'
@@ -32,7 +33,7 @@ export const maxStalenessMs = 2_000
 const renewLeaseMs = 1_000
 
 /** Few slots, as a table is made for every node of every run; a seed with which no two names of a run share one. */
-const slots = 256
+const fewSlots = 256
 const slotSeed = 1
 
 export interface NodeSettings {
@@ -41,6 +42,8 @@ export interface NodeSettings {
   /** Whether checks repeat by themselves, besides those that the scenario asks for. */
   readonly checksByItself: boolean
   readonly busyNodes: boolean
+  /** Of the table of last invalidations. */
+  readonly slots?: number
 }
 
 export interface Surroundings {
@@ -59,6 +62,9 @@ export class ServiceNode {
   readonly check: StalenessCheck
   readonly cache: HybridCache<string | null>
   readonly commandBus: CommandBus
+  readonly rules = new InvalidationRules([ThingCreated])
+  /** What further caches of the node share with the one that it has. */
+  readonly surroundings: CacheSurroundings
   readonly unitOfWork: UnitOfWork
   readonly clock: Clock
   readonly #subscriber: Subscriber
@@ -72,10 +78,14 @@ export class ServiceNode {
     this.clock = clock
     const faults = new Faults()
     const events = new CacheEvents(silentLogger)
-    const rules = new InvalidationRules([ThingCreated])
+    const { rules } = this
     declareCacheInvalidated(rules)
     const lease = new Lease(clock, maxStalenessMs)
-    this.applied = new AppliedJournal(new LastInvalidations(slots, slotSeed), rules, silentLogger)
+    this.applied = new AppliedJournal(
+      new LastInvalidations(settings.slots ?? fewSlots, slotSeed),
+      rules,
+      silentLogger,
+    )
     const clusterClock = new ClusterClock(clock)
     const dispatcher = new Dispatcher(journal, this.applied, hints, faults, clock, silentLogger, () => {})
     this.check = new StalenessCheck(
@@ -93,6 +103,20 @@ export class ServiceNode {
       dispatcher.commit(settings.busyNodes ? { ...transaction, isAlone: false } : transaction),
     )
     const outbox = new Outbox(this.unitOfWork, dispatcher)
+    this.surroundings = {
+      applied: this.applied,
+      lease,
+      renewLease: async () => {
+        await clock.within(renewLeaseMs, this.check.run())
+        if (!lease.holds() && isConnectionFailure(this.check.lastFailure)) throw this.check.lastFailure
+      },
+      shared,
+      outbox,
+      faults,
+      clock,
+      clusterClock,
+      events,
+    }
     this.cache = new HybridCache<string | null>(
       {
         name: cacheName,
@@ -102,20 +126,7 @@ export class ServiceNode {
         maxKeyLength: 100,
         entry: { ...defaultEntryOptions, ...settings.entry },
       },
-      {
-        applied: this.applied,
-        lease,
-        renewLease: async () => {
-          await clock.within(renewLeaseMs, this.check.run())
-          if (!lease.holds() && isConnectionFailure(this.check.lastFailure)) throw this.check.lastFailure
-        },
-        shared,
-        outbox,
-        faults,
-        clock,
-        clusterClock,
-        events,
-      },
+      this.surroundings,
     )
     for (const mapping of mappings) rules.declare(cacheName, mapping)
     const handler = { execute: ({ work }: Perform) => work() }
