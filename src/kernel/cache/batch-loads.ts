@@ -85,6 +85,10 @@ export class BatchLoads<Key extends string> implements Route {
         return storable && key !== undefined ? [[key, entry, options] as const] : []
       })
       if (storable.length > 0) await this.tiers.storeLoaded(storable)
+      loaded.forEach(({ entry, storable, staleness }, index) => {
+        const key = reads[index]?.key
+        if (!storable && !staleness && key !== undefined) this.tiers.overtaken(key, entry)
+      })
       batch.forEach(({ land, fail }, index) => {
         const one = loaded[index]
         if (one) land({ entry: one.entry, source, staleness: one.staleness })

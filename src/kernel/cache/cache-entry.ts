@@ -45,6 +45,8 @@ export class CacheEntry extends Promise<unknown> {
   readonly bytes: number
   readonly etag: string | undefined
   readonly lastModified: string | undefined
+  /** When its load ended: whole ms of the cluster's clock, counted from when this process began. A copy keeps it. */
+  readonly loadedAt: number
   /** Milliseconds between the begin of its time in memory and the end, had the copy been made when it was loaded. */
   readonly wholeMs: number
   /** For L2, where it has yet to be written; forgotten then. */
@@ -72,6 +74,7 @@ export class CacheEntry extends Promise<unknown> {
     this.bytes = parts.bytes
     this.etag = parts.etag
     this.lastModified = parts.lastModified
+    this.loadedAt = parts.loadedAt
     this.wholeMs = parts.wholeMs
     this.lasting = parts.lasting
   }

@@ -129,11 +129,15 @@ export class Entries {
       bytes: Math.ceil(options.sizeBytes ?? (this.measured ? estimatedBytes(kept) : 0)),
       etag,
       lastModified,
+      loadedAt: Math.floor(life.loadedAt - processBeganAt),
       wholeMs: Math.floor(Math.min(life.freshUntil - life.loadedAt, life.l1TtlMs)),
       lasting,
     })
   }
 }
+
+/** By this machine's clock, which may be wrong: it only keeps the numbers that are counted from it small. */
+const processBeganAt = Math.floor(Date.now())
 
 /** One for all that have none. */
 const noNames: readonly string[] = []

@@ -50,20 +50,17 @@ export class MemoryTier {
   }
 
   /**
-   * Keeps an entry unless there is one whose load began later: a slow load that lands after a quicker, newer one
-   * would otherwise take its place, and a reader could see time go back.
+   * Keeps an entry in place of what there is.
    *
    * @returns false if the value is too large for memory
    */
   keep(key: string, entry: CacheEntry): boolean {
     const { maxEntryBytes = Number.POSITIVE_INFINITY, maxBytes = Number.POSITIVE_INFINITY } = this.limits
     if (entry.bytes > Math.min(maxEntryBytes, maxBytes)) {
-      // What it would have replaced is older.
+      // What it was to replace is older.
       this.delete(key)
       return false
     }
-    const present = this.get(key)
-    if (present && isNewer(present, entry)) return true
     this.#makeRoom(key, entry)
     const replaced = this.#entries.get(key)
     entry.wasHit = replaced?.wasHit ?? false
@@ -123,13 +120,4 @@ export class MemoryTier {
   #count(removed: CacheEntry | undefined, added: CacheEntry | undefined): void {
     if (this.#measured) this.#bytes += (added?.bytes ?? 0) - (removed?.bytes ?? 0)
   }
-}
-
-function isNewer(present: CacheEntry, entry: CacheEntry): boolean {
-  return (
-    present.stamp.epoch === entry.stamp.epoch &&
-    present.stamp.position > entry.stamp.position &&
-    // Copied from a node that is ahead, it may be newer, and its time over all the same.
-    present.freshUntil > entry.obtainedAt
-  )
 }

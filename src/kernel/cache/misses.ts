@@ -118,6 +118,7 @@ export class SingleLoads implements Route {
   async load(read: Read, waiters: LoadWaiters, eager = false): Promise<Landing> {
     const { entry, options, storable, staleness } = await this.loader.load(read, waiters, eager)
     if (storable) await this.tiers.storeLoaded([[read.key, entry, options]])
+    else if (!staleness) this.tiers.overtaken(read.key, entry)
     return { entry, source: 'miss', staleness }
   }
 }

@@ -2,6 +2,7 @@ import type { CacheEntry } from './cache-entry.js'
 import type { NotStoredReason } from './cache-events.js'
 import type { CacheSurroundings, HybridCacheOptions } from './cache-options.js'
 import type { CacheStatistics } from './cache-statistics.js'
+import { type Copy, displaces, isOlder, use } from './displacement.js'
 import type { Entries } from './entries.js'
 import type { EntryOptions } from './entry-options.js'
 import type { Landing } from './flights.js'
@@ -106,14 +107,20 @@ export class Tiers {
     const refusal = this.refusalOf(key)
     if (refusal) return this.#notStored(key, 'l1', refusal)
     // A value made of very many others is loaded each time rather than compared for as long as it lives.
-    if (entry.names.length > maximumNames) return this.#notStored(key, 'l1', 'too-many-names')
+    if (entry.names.length > maximumNames) {
+      this.overtaken(key, entry)
+      return this.#notStored(key, 'l1', 'too-many-names')
+    }
     if (!applied.isFresh(entry.stamp, entry.slots)) {
       // Nobody would be served it; storing it could only push out what somebody would be.
       this.fenced(key, from)
+      // For fail-safe, where what is invalidated may be answered, it is the newest.
+      if (options.failSafe && !options.skipL1Write) this.#rememberForFailSafe(key, entry, true)
       return undefined
     }
-    if (options.skipL1Write) this.#dropStale(key)
-    else if (!this.memory.keep(key, entry)) this.#notStored(key, 'l1', 'too-large')
+    if (options.skipL1Write && options.skipL2Write) this.overtaken(key, entry)
+    else if (options.skipL1Write) this.#dropOvertaken(key, entry)
+    else if (!this.#remember(key, entry, true)) this.#notStored(key, 'l1', 'too-large')
     if (options.skipL2Write || !life) return undefined
     const ttlMs = Math.max(1, life.usableUntil - clusterClock.now())
     return {
@@ -123,10 +130,51 @@ export class Tiers {
     }
   }
 
-  /** A copy kept for fail-safe has been overtaken by a value that is not to be in memory. */
-  #dropStale(key: string): void {
+  /**
+   * Has memory hold an entry if that is better than what it holds.
+   *
+   * @param hasJustEnded the load, which then cannot be the same as the other's, though the clock has not gone on since
+   * @returns false if the value is too large for memory
+   */
+  #remember(key: string, entry: CacheEntry, hasJustEnded = false): boolean {
     const present = this.memory.get(key)
-    if (present && !this.isServable(present)) this.memory.delete(key)
+    if (present) {
+      const [one, other] = [this.#copyOf(entry), this.#copyOf(present)]
+      const isNext = hasJustEnded && one.loadedAt === other.loadedAt
+      if (!displaces(isNext ? { ...one, loadedAt: one.loadedAt + 1 } : one, other)) return true
+    }
+    return this.memory.keep(key, entry)
+  }
+
+  #rememberForFailSafe(key: string, entry: CacheEntry, hasJustEnded = false): void {
+    if (this.#copyOf(entry).use > use.none) this.#remember(key, entry, hasJustEnded)
+  }
+
+  #copyOf({ stamp, slots, loadedAt, freshUntil, usableUntil }: CacheEntry): Copy {
+    const { applied, clock } = this.around
+    const standing = applied.standingOf(stamp, slots)
+    const now = clock.now()
+    const copy = { stamp, loadedAt, freshUntil }
+    if (standing === 'fresh' && now < freshUntil) return { ...copy, use: use.fresh }
+    if (standing === 'removed' || now >= usableUntil) return { ...copy, use: use.none }
+    return { ...copy, use: standing === 'invalidated' ? use.invalidated : use.expired }
+  }
+
+  /**
+   * A load has ended whose value is kept nowhere. What there is for fail-safe is older than what was answered, and would take
+   * its reader back in time.
+   */
+  overtaken(key: string, entry: CacheEntry): void {
+    // Where memory has nothing for fail-safe, L2 had nothing a moment ago.
+    if (this.#dropOvertaken(key, entry)) this.around.shared.forget([this.sharedKey(key)])
+  }
+
+  /** @returns whether there was something in memory that was older, and no longer to be served */
+  #dropOvertaken(key: string, entry: CacheEntry): boolean {
+    const present = this.memory.get(key)
+    if (!present || this.isServable(present) || isOlder(entry, present)) return false
+    this.memory.delete(key)
+    return true
   }
 
   fenced(key: string, from: 'l2' | 'load' | 'set'): void {
@@ -168,15 +216,18 @@ export class Tiers {
     if (!this.isServable(entry)) {
       if (!applied.isFresh(entry.stamp, entry.slots)) this.fenced(key, 'l2')
       // Should the load that follows fail, this is what there is to fall back on.
-      if (entry.lasting?.failSafe ?? options.failSafe) this.memory.keep(key, entry)
+      if (entry.lasting?.failSafe ?? options.failSafe) this.#rememberForFailSafe(key, entry)
       return undefined
     }
+    // L2 has not been given, or has lost, what this node has had since: with this, its readers would go back in time.
+    const present = this.memory.get(key)
+    if (present && isOlder(entry, present)) return undefined
     const held = faults.at('before-l2-copy')
     return held ? held.then(() => this.#keepCopy(key, entry, options)) : this.#keepCopy(key, entry, options)
   }
 
   #keepCopy(key: string, entry: CacheEntry, options: EntryOptions): Landing {
-    if (!(entry.lasting?.skipL1Write ?? options.skipL1Write)) this.memory.keep(key, entry)
+    if (!(entry.lasting?.skipL1Write ?? options.skipL1Write)) this.#remember(key, entry)
     return { entry, source: 'l2' }
   }
 

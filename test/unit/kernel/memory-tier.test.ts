@@ -20,6 +20,7 @@ function entry(bytes = 0): CacheEntry {
     refreshAt: never,
     keepable: true,
     bytes,
+    loadedAt: 0,
     wholeMs: 1_000,
     etag: undefined,
     lastModified: undefined,
@@ -55,7 +56,6 @@ class ListedTier {
   }
 
   keep(key: string, bytes: number): void {
-    this.has(key)
     for (;;) {
       const replaced = this.#list.find((one) => one.key === key)
       const hasRoom = this.bytes - (replaced?.bytes ?? 0) + bytes <= this.maxBytes

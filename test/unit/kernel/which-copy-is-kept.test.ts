@@ -1,0 +1,165 @@
+import { describe, expect, test } from '@jest/globals'
+import type { EntryOptions } from '../../../src/kernel/cache/entry-options.js'
+import type { SharedEntry, SharedKey } from '../../../src/kernel/cache/shared-tier.js'
+import { settle } from '../../support/gate.js'
+import { InMemoryJournal } from '../../support/in-memory-journal.js'
+import { InMemoryTier } from '../../support/in-memory-tier.js'
+import { ManualClock } from '../../support/manual-clock.js'
+import { type SimulatedNode, startSimulatedNode } from '../../support/simulated-node.js'
+
+/** An L2 that does not take values that are too large for it. */
+class SmallTier extends InMemoryTier {
+  override set(key: SharedKey, entry: SharedEntry): void {
+    if (String(entry.value).length < 100) super.set(key, entry)
+  }
+}
+
+const large = 'large '.repeat(20)
+
+async function startTwo(entry: Partial<EntryOptions>) {
+  const journal = new InMemoryJournal()
+  const clock = new ManualClock()
+  const shared = new SmallTier()
+  const settings = { journal, clock, shared, entry: { failSafeThrottleMs: 0, ...entry } }
+  const one = await startSimulatedNode(settings)
+  const two = await startSimulatedNode(settings)
+  /** Time goes by for both, which keep their leases. */
+  const pass = async (ms: number) => {
+    clock.advance(ms)
+    await one.check.run()
+    await two.check.run()
+  }
+  return { clock, shared, one, two, pass }
+}
+
+const fails = () => Promise.reject(new Error('away'))
+
+async function ask(node: SimulatedNode, factory: () => Promise<unknown>, entry: Partial<EntryOptions> = {}) {
+  const consistency = node.request()
+  const value = await node.cache.getOrCreate('a', factory, { consistency, entry })
+  return [value, consistency.stale?.staleness ?? 'fresh']
+}
+
+describe('a fresh value in memory', () => {
+  test('stays when an eager refresh finds a copy in L2 that is past its time', async () => {
+    const { one, two, pass } = await startTwo({
+      failSafe: true,
+      l1TtlMs: 1_000,
+      l2TtlMs: 1_000,
+      eagerRefreshThreshold: 0.1,
+    })
+    await ask(one, async () => 'old')
+    await pass(1_100)
+    await ask(two, async () => 'new', { skipL2Write: true })
+    await pass(200)
+    expect(await ask(two, fails)).toEqual(['new', 'fresh'])
+    await settle()
+    expect(await ask(two, fails)).toEqual(['new', 'fresh'])
+  })
+})
+
+describe('a value that L2 has not been given', () => {
+  test('is what fail-safe answers, and not the older one that L2 has', async () => {
+    const { one, pass } = await startTwo({ failSafe: true, l1TtlMs: 100, l2TtlMs: 100 })
+    await ask(one, async () => 'old')
+    await pass(100)
+    await ask(one, async () => large)
+    await pass(100)
+    expect(await ask(one, fails)).toEqual([large, 'expired'])
+    expect(await ask(one, fails)).toEqual([large, 'expired'])
+  })
+
+  test.each([
+    ['by an option', 'new', { skipL2Write: true }],
+    ['as it is too large', large, {}],
+  ])(
+    'is loaded again when its time here is over, though L2 has an older one: %s',
+    async (_, value, entry) => {
+      const { one, two, pass } = await startTwo({ l1TtlMs: 100, l2TtlMs: 10_000 })
+      await ask(one, async () => 'old')
+      await pass(1)
+      await ask(one, async () => value, { ...entry, skipL1Read: true, skipL2Read: true })
+      expect(await ask(one, fails)).toEqual([value, 'fresh'])
+      await pass(100)
+      expect(await ask(one, async () => 'newest')).toEqual(['newest', 'fresh'])
+      expect(await ask(two, fails)).toEqual(['newest', 'fresh'])
+    },
+  )
+
+  test('gives way to a newer one that another node has loaded', async () => {
+    const { one, two, pass } = await startTwo({ l1TtlMs: 100, l2TtlMs: 10_000 })
+    await ask(one, async () => 'here', { skipL2Write: true })
+    await pass(50)
+    await ask(two, async () => 'elsewhere')
+    await pass(50)
+    expect(await ask(one, fails)).toEqual(['elsewhere', 'fresh'])
+  })
+})
+
+test('a value that L2 has, too, is copied again without a load when its time in memory is over', async () => {
+  const { one, pass } = await startTwo({ l1TtlMs: 100, l2TtlMs: 10_000 })
+  await ask(one, async () => 'value')
+  for (let count = 0; count < 5; count++) {
+    await pass(100)
+    expect(await ask(one, fails)).toEqual(['value', 'fresh'])
+  }
+  expect(one.cache.statistics).toMatchObject({ loads: 1, l2Hits: 5 })
+})
+
+test('a copy in L2 that was removed by its tag does not displace one that fail-safe may answer', async () => {
+  const { one, two, pass } = await startTwo({ failSafe: true, l1TtlMs: 100, l2TtlMs: 100 })
+  await two.cache.getOrCreate('a', async () => 'kept', { entry: { skipL2Write: true } })
+  await pass(1)
+  await one.cache.getOrCreate('a', async () => 'removed', { tags: ['t'] })
+  await pass(100)
+  await one.cache.removeByTag('t')
+  await two.check.run()
+  expect(await ask(two, fails)).toEqual(['kept', 'expired'])
+})
+
+describe('after a load whose value is kept nowhere, nothing older comes back', () => {
+  const kept: Partial<EntryOptions> = { failSafe: true, l1TtlMs: 100, l2TtlMs: 100 }
+
+  test.each([
+    ['null', async (node: SimulatedNode) => node.cache.getOrCreate<unknown>('a', async () => null)],
+    [
+      'doNotStore',
+      async (node: SimulatedNode) =>
+        node.cache.getOrCreate<unknown>('a', async ({ doNotStore }) => {
+          doNotStore()
+          return 'secret'
+        }),
+    ],
+    [
+      'left out',
+      async (node: SimulatedNode) => (await node.cache.getMany(['a'], async () => new Map())).size,
+    ],
+    [
+      'skipL1Write',
+      (node: SimulatedNode) => ask(node, async () => 'new', { skipL1Write: true, skipL2Write: true }),
+    ],
+    [
+      'too many names',
+      async (node: SimulatedNode) =>
+        node.cache.getOrCreate<unknown>('a', async () => {
+          for (let count = 0; count < 300; count++) await node.cache.get(`part ${count}`)
+          for (let count = 0; count < 300; count++) await node.cache.get(`other ${count}`)
+          return 'of many'
+        }),
+    ],
+  ])('%s', async (_, load) => {
+    const { one, pass } = await startTwo(kept)
+    await ask(one, async () => 'old')
+    await pass(100)
+    expect(await ask(one, fails)).toEqual(['old', 'expired'])
+    await load(one)
+    for (let count = 0; count < 2; count++) await expect(ask(one, fails)).rejects.toThrow('away')
+  })
+
+  test('and what was fresh stays', async () => {
+    const { one } = await startTwo({ failSafe: true })
+    await ask(one, async () => 'old')
+    await ask(one, async () => null, { skipL1Read: true, skipL2Read: true })
+    expect(await ask(one, fails)).toEqual(['old', 'fresh'])
+  })
+})
