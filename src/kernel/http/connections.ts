@@ -12,13 +12,19 @@ export interface ConnectionLimits {
   readonly closeTimeoutMs: number
 }
 
+/** Bytes of a request body that is read; a longer one is refused. */
+export const bodyLimit = 1_048_576
+
 /** Looks at every connection within one answer timeout. */
 const looks = 10
 /** Pipelined requests, of all connections, that may wait for their turn. */
 const waitingLimit = 10_000
-/** Characters from which an answer is counted while it is being taken, and that may be in memory for that reason. */
-const largeAnswer = 16_384
-const unsentLimit = 67_108_864
+/**
+ * Bytes from which a body that arrives, or an answer that is being taken, is counted, and of all these together: how
+ * long they stay in memory is for clients to decide.
+ */
+const largeMessage = 16_384
+const heldLimit = 67_108_864
 
 interface Connection {
   readonly socket: Socket
@@ -26,8 +32,10 @@ interface Connection {
   answering: IncomingMessage | undefined
   /** What begins the next requests, which have arrived already. */
   readonly waiting: (() => void)[]
-  /** Characters of a large answer that is not known to be taken. */
-  unsent: number
+  /** Bytes of a large body or answer in memory; an estimate. */
+  held: number
+  /** Bytes that had arrived when the request began. */
+  arrivedBefore: number
   /** Bytes that the client had taken at the last look, and the looks since it last took any. */
   taken: number
   looksInVain: number
@@ -40,9 +48,9 @@ interface Connection {
  */
 export class Connections {
   readonly #open = new Map<Socket, Connection>()
-  /** Those with a large answer, the oldest answer first. */
-  readonly #large = new Set<Connection>()
-  #unsent = 0
+  /** Those that hold a large message, the longest first. */
+  readonly #holding = new Set<Connection>()
+  #held = 0
   #waiting = 0
   #cut = 0
   #isClosing = false
@@ -75,17 +83,13 @@ export class Connections {
     }
   }
 
-  /** To be told before an answer of so many characters is written. Where too many are unsent, the oldest is given up. */
+  /** To be told before an answer of so many characters is written. */
   countAnswer(socket: Socket, length: number): void {
-    const connection = length < largeAnswer ? undefined : this.#open.get(socket)
+    const connection = length < largeMessage ? undefined : this.#open.get(socket)
     if (!connection) return
-    connection.unsent = length
-    this.#unsent += length
-    this.#large.add(connection)
-    for (const oldest of this.#large) {
-      if (this.#unsent <= unsentLimit || oldest === connection) return
-      this.#close(oldest, 'too much is unsent, and this answer has waited longest')
-    }
+    // It has not held this one for as long as the body before it.
+    this.#release(connection)
+    this.#hold(connection, length)
   }
 
   /**
@@ -111,7 +115,8 @@ export class Connections {
       socket,
       answering: undefined,
       waiting: [],
-      unsent: 0,
+      held: 0,
+      arrivedBefore: 0,
       taken: 0,
       looksInVain: 0,
     }
@@ -136,12 +141,15 @@ export class Connections {
     begin: () => void,
   ): void {
     connection.answering = request
+    const { 'content-length': length, 'transfer-encoding': encoding } = request.headers
+    if (length !== undefined) this.#holdBody(connection, Number(length))
+    else if (encoding !== undefined) connection.arrivedBefore = connection.socket.bytesRead
     response.once('close', () => this.#answered(connection))
     begin()
   }
 
   #answered(connection: Connection): void {
-    this.#forgetAnswer(connection)
+    this.#release(connection)
     connection.answering = undefined
     const next = connection.waiting.shift()
     if (next) {
@@ -150,16 +158,30 @@ export class Connections {
     } else if (this.#isClosing) connection.socket.destroySoon()
   }
 
-  #forgetAnswer(connection: Connection): void {
-    if (connection.unsent === 0) return
-    this.#unsent -= connection.unsent
-    connection.unsent = 0
-    this.#large.delete(connection)
+  #holdBody(connection: Connection, bytes: number): void {
+    if (bytes >= largeMessage && bytes <= bodyLimit) this.#hold(connection, bytes)
+  }
+
+  /** Where all connections together hold too much, those that have held theirs for longest are given up. */
+  #hold(connection: Connection, bytes: number): void {
+    this.#held += bytes - connection.held
+    connection.held = bytes
+    this.#holding.add(connection)
+    for (const longest of this.#holding) {
+      if (this.#held <= heldLimit || longest === connection) return
+      this.#close(longest, 'all clients together hold too much, and this one has done so for longest')
+    }
+  }
+
+  #release(connection: Connection): void {
+    this.#held -= connection.held
+    connection.held = 0
+    this.#holding.delete(connection)
   }
 
   #remove(connection: Connection): void {
     if (!this.#open.delete(connection.socket)) return
-    this.#forgetAnswer(connection)
+    this.#release(connection)
     this.#waiting -= connection.waiting.length
     connection.waiting.length = 0
   }
@@ -167,7 +189,10 @@ export class Connections {
   /** A client that takes nothing of its answer at all looks within the timeout will not take it. */
   #look(): void {
     for (const connection of this.#open.values()) {
-      const { socket } = connection
+      const { socket, answering, arrivedBefore } = connection
+      // A body of a length that nobody has declared.
+      if (answering?.headers['transfer-encoding'] !== undefined && !answering.complete)
+        this.#holdBody(connection, socket.bytesRead - arrivedBefore)
       const unsent = socket.writableLength
       const taken = socket.bytesWritten - unsent
       if (unsent === 0 || taken !== connection.taken) {

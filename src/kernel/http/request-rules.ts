@@ -55,6 +55,9 @@ export function refusalOf(request: IncomingMessage): Problem | undefined {
   }
   const { 'transfer-encoding': transferEncoding } = headers
   if (transferEncoding === undefined && headers['content-length'] === undefined) return undefined
+  if (transferEncoding !== undefined && request.httpVersion !== '1.1') {
+    return invalidHeader('Transfer-Encoding is not part of HTTP/1.0')
+  }
   if (transferEncoding !== undefined && transferEncoding.toLowerCase() !== 'chunked') {
     return problem(501, 'transfer-encoding-unsupported', 'Not Implemented', {
       detail: 'Of the transfer encodings only chunked is supported',

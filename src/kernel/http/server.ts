@@ -13,7 +13,7 @@ import fastify, {
 import { jsonSchemaTransform, validatorCompiler } from 'fastify-type-provider-zod'
 import type { ServiceModule } from '../cqrs/module.js'
 import type { Logger } from '../observability/logger.js'
-import { type ConnectionLimits, Connections } from './connections.js'
+import { bodyLimit, type ConnectionLimits, Connections } from './connections.js'
 import { addConsistency, type ConsistencyPluginOptions } from './consistency-plugin.js'
 import { addHealth, type HealthReporter } from './health.js'
 import { parseJson } from './json-body.js'
@@ -21,8 +21,7 @@ import { type Problem, problem, problemOf } from './problem.js'
 import { pathOf, refusalOf } from './request-rules.js'
 import type { RouteSurroundings } from './route-surroundings.js'
 
-/** Bytes of a request body, and of a request's path with its query. */
-const bodyLimit = 1_048_576
+/** Bytes of a request's path with its query. */
 const pathLimit = 16_384
 /** Bytes of request line and headers together, above the path's limit so that a long path is told apart. */
 const headerLimit = 32_768

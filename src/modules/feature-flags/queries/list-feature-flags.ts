@@ -3,6 +3,7 @@ import { IsNull, MoreThan } from 'typeorm'
 import { z } from 'zod'
 import { type QueryHandler, queryHandler } from '../../../kernel/cqrs/handlers.js'
 import { query } from '../../../kernel/cqrs/message.js'
+import { pageOf } from '../../../kernel/cqrs/page.js'
 import { on } from '../../../kernel/journal/invalidation-rules.js'
 import { DatabaseReader } from '../../../kernel/persistence/database-reader.js'
 import { FeatureFlag } from '../domain/feature-flag.js'
@@ -42,8 +43,6 @@ export class ListFeatureFlagsHandler implements QueryHandler<ListFeatureFlags> {
         take: limit + 1,
       }),
     )
-    const items = found.slice(0, limit).map(viewOf)
-    const last = items.at(-1)
-    return { items, ...(last && found.length > limit && { next: last.name }) }
+    return pageOf(found, limit, viewOf, ({ name }) => name)
   }
 }

@@ -3,6 +3,7 @@ import { IsNull, MoreThan } from 'typeorm'
 import { z } from 'zod'
 import { type QueryHandler, queryHandler } from '../../../kernel/cqrs/handlers.js'
 import { query } from '../../../kernel/cqrs/message.js'
+import { pageOf } from '../../../kernel/cqrs/page.js'
 import { on } from '../../../kernel/journal/invalidation-rules.js'
 import { DatabaseReader } from '../../../kernel/persistence/database-reader.js'
 import { CategoryRepriced, ProductAdded, ProductChanged, ProductRemoved } from '../domain/pricing-events.js'
@@ -46,8 +47,6 @@ export class ListProductsHandler implements QueryHandler<ListProducts> {
         take: limit + 1,
       }),
     )
-    const items = found.slice(0, limit).map(viewOf)
-    const last = items.at(-1)
-    return { items, ...(last && found.length > limit && { next: last.sku }) }
+    return pageOf(found, limit, viewOf, ({ sku }) => sku)
   }
 }
