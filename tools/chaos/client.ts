@@ -25,6 +25,8 @@ export interface ClientSurroundings {
   readonly balancer: Balancer
   /** Ports of the nodes. */
   readonly ports: readonly number[]
+  /** Some spelling of a path: a client need not write ids as the service does. */
+  readonly spell: (path: string) => string
 }
 
 interface Exchange {
@@ -53,7 +55,7 @@ export class Client {
    */
   async read(targets: readonly Target[]): Promise<(readonly Observed[] | undefined)[]> {
     const token = this.usesTokens ? this.#token : undefined
-    const requests = targets.map(({ path }) => requestOf('GET', path, token))
+    const requests = targets.map(({ path }) => requestOf('GET', this.around.spell(path), token))
     const exchange = await this.#exchange(requests)
     if (!exchange) return []
     return exchange.answers.map((answer, index) =>
@@ -68,7 +70,7 @@ export class Client {
     if (method === 'DELETE') {
       this.around.history.append({ kind: 'removing', key, version: write.version ?? 0 })
     }
-    const exchange = await this.#exchange([requestOf(method, path, token, body, ifMatch)])
+    const exchange = await this.#exchange([requestOf(method, this.around.spell(path), token, body, ifMatch)])
     if (!exchange) return undefined
     const [answer] = exchange.answers
     const isCommitted = answer !== undefined && answer.status >= 200 && answer.status < 300

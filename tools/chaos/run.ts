@@ -17,6 +17,7 @@ import { type Report, reportOf } from './report.js'
 import { RoundRobin } from './round-robin.js'
 import { Schedule } from './schedule.js'
 import { seedWorld } from './seed-world.js'
+import { respelled } from './spelling.js'
 import { Storm } from './storm.js'
 import { Traffic } from './traffic.js'
 import type { Verdict } from './verdict.js'
@@ -146,7 +147,11 @@ async function record(
     const ports = cluster.nodes.map(({ port }) => port)
     const balancer = new RoundRobin(count, outstandingLimit)
     const trafficAt = performance.now()
-    traffic = new Traffic(world, { history, balancer, ports }, new Random(seed ^ 0x5eed), mode, rate)
+    const random = new Random(seed ^ 0x5eed)
+    const spelling = random.fork()
+    // The usual design has no opinion of spellings: that is not what it is compared by.
+    const spell = (path: string) => (mode === 'naive' ? path : respelled(path, spelling))
+    traffic = new Traffic(world, { history, balancer, ports, spell }, random, mode, rate)
     try {
       phase = 'faults'
       await storm.rage()

@@ -1,0 +1,13 @@
+import type { Random } from './random.js'
+
+const ids = /[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/g
+
+/** A path with its ids in upper case, or in some mixture, now and then: whatever is asked for is the same. */
+export function respelled(path: string, random: Random): string {
+  return path.replace(ids, (id) => {
+    const draw = random.next()
+    if (draw < 0.4) return id
+    if (draw < 0.7) return id.toUpperCase()
+    return [...id].map((digit) => (random.chance(0.5) ? digit.toUpperCase() : digit)).join('')
+  })
+}
