@@ -165,8 +165,8 @@ export const guards: readonly Guard[] = [
     promise: 3,
     file: `${cache}/cache-writes.ts`,
     snippet: `if (!applied.isFresh(stamp, entry.slots)) this.tiers.fenced(key, 'set')
-        else if (entry.keepable)`,
-    without: 'if (entry.keepable)',
+        else if (this.loader.isKeepable(key, entry))`,
+    without: 'if (this.loader.isKeepable(key, entry))',
     why: 'A lagging node would put an old value in place of everybody’s.',
   },
   {

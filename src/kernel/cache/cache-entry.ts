@@ -33,7 +33,7 @@ export class CacheEntry extends Promise<unknown> {
   readonly slots: readonly number[]
   /** When this node came by the value, or up to 1 ms later. */
   readonly obtainedAt: number
-  /** Whether it can be protected from those who are given it; if not, it is given to those who wait and forgotten. */
+  /** Whether all of it is data; if not, it is given to those who wait, as it is, and forgotten. */
   readonly keepable: boolean
   /** What the value depends on beside its own key and cache: its tags, and the cached reads inside its load. */
   readonly names: readonly string[]

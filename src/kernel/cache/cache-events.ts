@@ -24,7 +24,14 @@ export interface CacheEventMap {
   ]
   evicted: [OfEntry & { readonly reason: 'entries' | 'bytes' }]
   /** A value was answered, but a tier did not take it. */
-  notStored: [OfEntry & { readonly tier: 'l1' | 'l2'; readonly reason: NotStoredReason }]
+  notStored: [
+    OfEntry & {
+      readonly tier: 'l1' | 'l2'
+      readonly reason: NotStoredReason
+      /** Where in the value the trouble is, of what is `not-cloneable`. */
+      readonly detail?: string
+    },
+  ]
   breaker: [{ readonly state: 'open' | 'half-open' | 'closed' }]
   /** A hint did not continue where this node stands. */
   gap: [{ readonly applied: number; readonly received: number }]
@@ -52,7 +59,7 @@ export class CacheEvents {
   /** Asked at every hit, where the size of a set is a call. */
   #isAnyWanted = false
 
-  constructor(private readonly logger: Logger) {}
+  constructor(readonly logger: Logger) {}
 
   /** @returns how to stop listening */
   on<Name extends keyof CacheEventMap>(

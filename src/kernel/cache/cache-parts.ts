@@ -10,7 +10,6 @@ import { Flights } from './flights.js'
 import { Loader } from './loader.js'
 import { MemoryTier } from './memory-tier.js'
 import { Misses, SingleLoads } from './misses.js'
-import { givenOf } from './mutation-safety.js'
 import { OneTierReads } from './one-tier-reads.js'
 import { Tiers } from './tiers.js'
 import { UncachedReads } from './uncached-reads.js'
@@ -31,7 +30,7 @@ export function assembleCache(options: HybridCacheOptions, around: CacheSurround
     lease,
     clock,
     (key) => entries.ownSlots(key),
-    ({ kept }) => loader.mayKeep(givenOf(kept)),
+    ({ kept }) => loader.mayKeep(kept),
   )
   const answers = new Answers(name, around, entries, statistics)
   const failSafe = new FailSafe(name, around, memory, statistics)

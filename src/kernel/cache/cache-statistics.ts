@@ -12,4 +12,6 @@ export class CacheStatistics {
   /** Values kept out because something they depend on was invalidated after their load began. */
   fenced = 0
   staleServed = 0
+  /** Values that were answered and are kept nowhere, as they hold what is no data. */
+  unkept = 0
 }

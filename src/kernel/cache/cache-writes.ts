@@ -8,6 +8,7 @@ import type { Entries } from './entries.js'
 import type { EntryOptions } from './entry-options.js'
 import { inChunks } from './in-chunks.js'
 import { assertFewTags, type Loader } from './loader.js'
+import { ownCopyOf } from './mutation-safety.js'
 import type { Storable, Tiers } from './tiers.js'
 
 /** Keys or tags in one message: large enough for few of them, small enough for each to fit into one hint. */
@@ -54,16 +55,18 @@ export class CacheWrites {
   ): Promise<void> {
     const { applied, outbox } = this.around
     const setId = randomUUID()
+    // At once, as their owner may go on changing them.
+    const own = new Map(keys.map((key) => [key, ownCopyOf(values.get(key))]))
     const stop = applied.onMessage((message) => {
       if (!isSet(message, setId)) return
       const names = tags.map(dependencyOn.tag)
-      const own = { epoch: applied.epoch, position: message.position }
+      const at = { epoch: applied.epoch, position: message.position }
       const storable: Storable[] = []
       for (const key of keys) {
-        const loaded = { value: values.get(key), stamp: own, names, options, decided: {}, validators: {} }
+        const loaded = { value: own.get(key), stamp: at, names, options, decided: {}, validators: {} }
         const entry = this.entries.fromLoad(key, loaded)
         if (!applied.isFresh(stamp, entry.slots)) this.tiers.fenced(key, 'set')
-        else if (entry.keepable) storable.push([key, entry, options])
+        else if (this.loader.isKeepable(key, entry)) storable.push([key, entry, options])
       }
       // Before the message goes out to the others, on the same connection: who comes for the value finds it.
       this.tiers.store(storable, 'set')

@@ -4,7 +4,7 @@ import { CacheEntry, type Life, never } from './cache-entry.js'
 import type { CacheSurroundings, HybridCacheOptions } from './cache-options.js'
 import { type AdaptiveOptions, type EntryOptions, lastingOf } from './entry-options.js'
 import type { Validators } from './load-context.js'
-import { Copied, deepFreeze, estimatedBytes, givenOf } from './mutation-safety.js'
+import { estimatedBytes, givenOf, type Protected, protect, protectOwn } from './mutation-safety.js'
 import type { SharedEntry } from './shared-tier.js'
 
 /** What is known of a value when it has been loaded. */
@@ -45,7 +45,7 @@ export class Entries {
         : freshUntil,
       l1TtlMs: options.l1TtlMs,
     }
-    const entry = this.#entry(key, value, stamp, names, life, options, {
+    const entry = this.#entry(key, protect(value, options.clone), stamp, names, life, options, {
       ...validators,
       lasting: lastingOf(decided),
     })
@@ -60,7 +60,8 @@ export class Entries {
     const latest = this.around.clusterClock.now() + (freshUntil - loadedAt)
     const life = { loadedAt, freshUntil: Math.min(freshUntil, latest), usableUntil, l1TtlMs }
     const settled = lasting ? { ...options, ...lasting } : options
-    return this.#entry(key, value, { epoch, position }, names, life, settled, found)
+    const own = protectOwn(value, settled.clone)
+    return this.#entry(key, own, { epoch, position }, names, life, settled, found)
   }
 
   toShared({ kept, stamp, names, etag, lastModified, lasting }: CacheEntry, life: Life): SharedEntry {
@@ -97,7 +98,7 @@ export class Entries {
 
   #entry(
     key: string,
-    value: unknown,
+    { kept, trouble }: Protected,
     stamp: Stamp,
     names: readonly string[],
     life: Life,
@@ -109,7 +110,6 @@ export class Entries {
     const inMemory = now + earlier(life.l1TtlMs, options.jitterMs)
     // Longer than it lives in L2, a copy here would be the last to show an old value.
     const freshUntil = Math.floor(Math.min(inMemory, clusterClock.toLocal(life.freshUntil)))
-    const { kept, keepable } = protect(value, options.clone)
     return new CacheEntry({
       stamp,
       freshUntil,
@@ -121,7 +121,7 @@ export class Entries {
       slots: this.#slots(key, names),
       // Later than it was: a check that began in between does not make its token a position.
       obtainedAt: Math.ceil(now),
-      keepable,
+      keepable: trouble === undefined,
       names: names.length === 0 ? noNames : names,
       usableUntil: options.failSafe
         ? Math.max(freshUntil, Math.floor(clusterClock.toLocal(life.usableUntil)))
@@ -141,16 +141,6 @@ const processBeganAt = Math.floor(Date.now())
 
 /** One for all that have none. */
 const noNames: readonly string[] = []
-
-/** What a caller is to get a copy of must not be reachable by whoever has loaded it, either. */
-function protect(value: unknown, clone: boolean): { kept: unknown; keepable: boolean } {
-  if (!clone && deepFreeze(value)) return { kept: value, keepable: true }
-  try {
-    return { kept: new Copied(value), keepable: true }
-  } catch {
-    return { kept: value, keepable: false }
-  }
-}
 
 /** A time to live, shortened by a random part of the jitter, in whole ms; at least 1 ms. */
 function earlier(ttlMs: number, jitterMs: number): number {

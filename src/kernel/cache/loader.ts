@@ -9,6 +9,7 @@ import { RunningLoad } from './load-context.js'
 import { LoadScope, runLoad, scopeOfLoad } from './load-scope.js'
 import type { MemoryTier } from './memory-tier.js'
 import { givenOf } from './mutation-safety.js'
+import { UnkeptValues } from './unkept-values.js'
 
 /** How many tags one entry may declare: each costs a comparison at every read. */
 export const maximumTags = 64
@@ -31,13 +32,17 @@ export interface LoadWaiters {
 
 /** Runs factories, and makes entries of what they return. */
 export class Loader {
+  readonly #unkept: UnkeptValues
+
   constructor(
     private readonly cache: HybridCacheOptions,
     private readonly around: CacheSurroundings,
     private readonly entries: Entries,
     private readonly memory: MemoryTier,
     private readonly statistics: CacheStatistics,
-  ) {}
+  ) {
+    this.#unkept = new UnkeptValues(cache.name, around.events, statistics)
+  }
 
   /**
    * Stamps the value with what was applied before its first statement, so that it can hide no later write.
@@ -73,7 +78,7 @@ export class Loader {
       options: load.adapted,
       // Made from something stale, a value would be served unmarked from here.
       storable:
-        load.stored && scope.staleness === undefined && this.mayKeep(value) && this.#isKeepable(key, entry),
+        load.stored && scope.staleness === undefined && this.mayKeep(value) && this.isKeepable(key, entry),
       staleness: scope.staleness,
     }
   }
@@ -118,7 +123,7 @@ export class Loader {
       return {
         entry,
         options: entryOptions,
-        storable: scope.staleness === undefined && this.mayKeep(value) && this.#isKeepable(key, entry),
+        storable: scope.staleness === undefined && this.mayKeep(value) && this.isKeepable(key, entry),
         staleness: scope.staleness,
       }
     })
@@ -129,18 +134,16 @@ export class Loader {
     return this.cache.cacheAbsent || (value !== null && value !== undefined)
   }
 
+  /** Whether all of a value is data; if not, that is told. */
+  isKeepable(key: string, { keepable, kept }: CacheEntry): boolean {
+    if (!keepable) this.#unkept.report(key, kept)
+    return keepable
+  }
+
   /** @throws RangeError if there are too many */
   #addTags(key: string, scope: LoadScope, tags: readonly string[]): void {
     assertFewTags(this.cache.name, key, tags)
     scope.add(tags.map(dependencyOn.tag))
-  }
-
-  #isKeepable(key: string, { keepable }: CacheEntry): boolean {
-    const { events } = this.around
-    if (!keepable && events.wants('notStored')) {
-      events.emit('notStored', { cache: this.cache.name, key, tier: 'l1', reason: 'not-cloneable' })
-    }
-    return keepable
   }
 
   /**

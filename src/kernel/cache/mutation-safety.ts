@@ -1,67 +1,104 @@
 import { types } from 'node:util'
-import { StructuredSerializer } from './structured-serializer.js'
+import { copyOf } from './data-copy.js'
+import { prototypeOf, surveyOf } from './data-survey.js'
+
+/** A value as it is kept: itself, frozen, or what copies are made from; or not to be kept, and why. */
+export interface Protected {
+  readonly kept: unknown
+  /** Where it holds what is no data; undefined if all of it is. */
+  readonly trouble: string | undefined
+}
 
 /**
- * Freezes plain objects and arrays all the way down, so that all callers can share them.
+ * What is kept of a value so that no caller's change reaches another. Plain objects and arrays are frozen all the way down,
+ * and all share them; of what holds a `Date`, `Map`, `Set`, `RegExp`, bytes, or an instance of a class, each caller gets a
+ * copy. What is no data is left as it is: whoever made it may still need it, or others may.
  *
- * @returns whether that protects all of it: a frozen `Date`, `Map`, `Set` or buffer can still be changed
+ * @param clone whether each caller is to have a copy in any case
  */
-export function deepFreeze(value: unknown): boolean {
-  return !isObject(value) || new Freezing().reach(value)
+export function protect(value: unknown, clone: boolean): Protected {
+  if (!isObject(value)) {
+    return { kept: value, trouble: typeof value === 'function' ? 'value is a function' : undefined }
+  }
+  const survey = surveyOf(value)
+  if (!survey.isData) return { kept: value, trouble: survey.trouble }
+  if (clone || !survey.isPlain) return { kept: new Copied(copyOf(value, survey.ranges)), trouble: undefined }
+  // Only now that all of it has been looked at: nothing of somebody else's is left half frozen.
+  for (const part of survey.parts) Object.freeze(part)
+  return { kept: value, trouble: undefined }
+}
+
+/** A copy of a value that its owner may go on changing; the value itself if it is no data, and will not be kept. */
+export function ownCopyOf(value: unknown): unknown {
+  const survey = surveyOf(value)
+  return survey.isData ? copyOf(value, survey.ranges) : value
+}
+
+/** As `protect` for what a serializer has made: nobody else has it, and it has no getters and nothing hidden. */
+export function protectOwn(value: unknown, clone: boolean): Protected {
+  const isShared = !isObject(value) || (!clone && freezeOwn(value))
+  return { kept: isShared ? value : new Copied(value), trouble: undefined }
+}
+
+/** Calls in calls until the rest is left for later: a value may be nested deeper than calls can be. */
+const deepest = 200
+
+/** @returns whether that protects all of it: a frozen `Date`, `Map`, `Set` or buffer can still be changed */
+function freezeOwn(value: object): boolean {
+  const freezing = new Freezing()
+  let isFrozen = freezing.reach(value, 0)
+  for (let rest = freezing.later.pop(); rest; rest = freezing.later.pop())
+    isFrozen = freezing.reach(rest, 0) && isFrozen
+  return isFrozen
 }
 
 class Freezing {
-  /** Made where it is needed: what comes off a wire has nothing frozen in it. */
-  #met: Set<object> | undefined
+  readonly later: object[] = []
 
-  reach(value: object): boolean {
-    if (isChangeableWhenFrozen(value)) return false
-    // Frozen before its parts, so that a cycle ends here. What is frozen already need not be so all the way down; it is
-    // gone through once, as it may be a cycle, too.
-    if (!Object.isFrozen(value)) Object.freeze(value)
-    else if (this.#hasMet(value)) return true
-    let frozen = true
-    for (const inner of Object.values(value)) {
-      if (isObject(inner)) frozen = this.reach(inner) && frozen
+  reach(value: object, depth: number): boolean {
+    const prototype: unknown = Object.getPrototypeOf(value)
+    if (prototype !== Object.prototype && !Array.isArray(value) && !isPlain(prototype)) return false
+    // A cycle, or a part that two places share, has been here before.
+    if (Object.isFrozen(value)) return true
+    if (depth === deepest) {
+      this.later.push(value)
+      return true
     }
-    return frozen
+    Object.freeze(value)
+    let isFrozen = true
+    for (const part of Object.values(value)) {
+      if (isObject(part)) isFrozen = this.reach(part, depth + 1) && isFrozen
+    }
+    return isFrozen
   }
+}
 
-  #hasMet(value: object): boolean {
-    this.#met ??= new Set()
-    if (this.#met.has(value)) return true
-    this.#met.add(value)
-    return false
-  }
+/** Of another context of V8, which a deserializer of V8's may make its objects in. */
+function isPlain(prototype: unknown): boolean {
+  const { kind } = prototypeOf(prototype as object | null)
+  return kind === 'object' || kind === 'none'
 }
 
 function isObject(value: unknown): value is object {
   return typeof value === 'object' && value !== null
 }
 
-/** By what it is rather than by `instanceof`, which knows nothing of objects from another context of V8. */
-function isChangeableWhenFrozen(value: object): boolean {
-  const { isAnyArrayBuffer, isArrayBufferView, isDate, isMap, isSet } = types
-  return isDate(value) || isMap(value) || isSet(value) || isAnyArrayBuffer(value) || isArrayBufferView(value)
-}
-
-const serializer = new StructuredSerializer()
-
-/** A value of which each caller gets a copy: kept as bytes, so that a copy costs half of what copying would. */
+/** A value of which each caller gets a copy. */
 export class Copied {
-  readonly #bytes: Uint8Array
+  readonly #own: unknown
 
-  /** @throws TypeError if a copy would not be what the value is, as with an instance of a class */
-  constructor(value: unknown) {
-    this.#bytes = serializer.serialize(value)
-  }
-
-  get byteLength(): number {
-    return this.#bytes.byteLength
+  /** @param own data that nobody else has */
+  constructor(own: unknown) {
+    this.#own = own
   }
 
   copy(): unknown {
-    return serializer.deserialize(this.#bytes)
+    return copyOf(this.#own)
+  }
+
+  /** Bytes that the value takes in memory, within a factor of two. */
+  get estimatedBytes(): number {
+    return estimatedBytes(this.#own)
   }
 }
 
@@ -77,35 +114,36 @@ export function isShareable(kept: unknown): boolean {
  */
 export function givenOf(kept: unknown, clone = false): unknown {
   if (kept instanceof Copied) return kept.copy()
-  if (!clone) return kept
-  try {
-    return new Copied(kept).copy()
-  } catch {
-    // An instance of a class, say. It is frozen: whoever tries to change it finds out.
-    return kept
-  }
-}
-
-/** Bytes that a value takes in memory, within a factor of two: enough to bound a cache by. */
-export function estimatedBytes(value: unknown): number {
-  if (value instanceof Copied) return value.byteLength
-  return estimate(value, new Set())
+  return clone ? copyOf(kept) : kept
 }
 
 const bytesOfObject = 24
 const bytesOfProperty = 16
 
-function estimate(value: unknown, seen: Set<object>): number {
-  if (typeof value === 'string') return bytesOfProperty + value.length * 2
-  if (typeof value !== 'object' || value === null) return 8
-  if (seen.has(value)) return 8
-  seen.add(value)
-  if (types.isArrayBufferView(value) || types.isAnyArrayBuffer(value)) return bytesOfObject + value.byteLength
-  let bytes = bytesOfObject
-  if (types.isMap(value) || types.isSet(value)) {
-    for (const part of types.isMap(value) ? [...value].flat() : value)
-      bytes += bytesOfProperty + estimate(part, seen)
+/** Bytes that a value takes in memory, within a factor of two: enough to bound a cache by. */
+export function estimatedBytes(value: unknown): number {
+  if (value instanceof Copied) return value.estimatedBytes
+  const met = new Set<object>()
+  const ahead: unknown[] = [value]
+  let bytes = 0
+  while (ahead.length > 0) {
+    const part = ahead.pop()
+    if (typeof part === 'string') bytes += bytesOfProperty + part.length * 2
+    else if (!isObject(part) || met.has(part)) bytes += 8
+    else {
+      met.add(part)
+      bytes += bytesOfObject + sizeOfParts(part, ahead)
+    }
   }
-  for (const part of Object.values(value)) bytes += bytesOfProperty + estimate(part, seen)
   return bytes
+}
+
+/** Of what an object holds beside its parts, which are added to those ahead. */
+function sizeOfParts(object: object, ahead: unknown[]): number {
+  if (types.isArrayBufferView(object) || types.isAnyArrayBuffer(object)) return object.byteLength
+  const before = ahead.length
+  if (types.isMap(object)) for (const [key, part] of object) ahead.push(key, part)
+  else if (types.isSet(object)) for (const part of object) ahead.push(part)
+  for (const part of Object.values(object)) ahead.push(part)
+  return (ahead.length - before) * bytesOfProperty
 }

@@ -1,5 +1,5 @@
-import { types } from 'node:util'
 import { DefaultDeserializer, serialize } from 'node:v8'
+import { surveyOf } from './data-survey.js'
 import type { Serializer } from './serializer.js'
 
 /** The first byte of a payload says which of the two it is. */
@@ -7,20 +7,26 @@ const json = 0
 const structured = 1
 
 /**
- * JSON for what JSON brings back as it was, and V8's structured clone for what it does not: `Date`, `Map`, `Set`,
+ * JSON for what JSON brings back as it was, and V8's structured clone for what it does not: `Date`, `Map`, `Set`, `RegExp`,
  * `bigint`, binary, `undefined` inside objects, `NaN`, `-0`, cycles. JSON is several times quicker to read, and most
  * values are.
  *
- * Instances of other classes, functions and symbols are refused: they would come back as something else.
+ * Instances of other classes, whatever they extend, functions, symbols and hidden properties are refused: they would come back
+ * as something else. So is what is nested deeper than the two can go, several thousand levels.
  */
 export class StructuredSerializer implements Serializer {
   readonly format = 1
 
-  /** @throws TypeError naming where in the value the trouble is */
+  /**
+   * @throws TypeError naming where in the value the trouble is
+   * @throws RangeError if it is nested too deeply
+   */
   serialize(value: unknown): Uint8Array {
-    const walk = new Walk()
     if (value === undefined) throw new TypeError('undefined cannot be brought back')
-    if (walk.isJson(value, 'value')) return Buffer.from(`\0${JSON.stringify(value)}`)
+    const survey = surveyOf(value)
+    if (!survey.isData) throw new TypeError(`${survey.trouble}, which cannot be brought back`)
+    if (survey.uncarried) throw new TypeError(`${survey.uncarried}, which would not be brought back`)
+    if (survey.isJson) return Buffer.from(`\0${JSON.stringify(value)}`)
     return Buffer.concat([Buffer.of(structured), serialize(value)])
   }
 
@@ -56,77 +62,4 @@ class OwnedBytes extends DefaultDeserializer {
 /** A documented hook of the deserializer's that its types leave out. */
 interface HostObjects extends DefaultDeserializer {
   _readHostObject(): ArrayBufferView
-}
-
-/** Looks at every part of a value, once. */
-class Walk {
-  readonly #seen = new Set<object>()
-
-  /**
-   * @returns whether JSON alone would bring it back as it is
-   * @throws TypeError if nothing would
-   */
-  isJson(value: unknown, path: string): boolean {
-    switch (typeof value) {
-      case 'string':
-      case 'boolean':
-        return true
-      case 'number':
-        return Number.isFinite(value) && !Object.is(value, -0)
-      case 'undefined':
-      case 'bigint':
-        return false
-      case 'object':
-        return value === null || this.#isJsonObject(value, path)
-      default:
-        throw new TypeError(`${path}: a ${typeof value} cannot be brought back`)
-    }
-  }
-
-  #isJsonObject(value: object, path: string): boolean {
-    // Once more is once too often for JSON: a cycle, or two places that share a part.
-    if (this.#seen.has(value)) return false
-    this.#seen.add(value)
-    if (Array.isArray(value)) return this.#isJsonArray(value, path)
-    if (isBinary(value) || types.isDate(value)) return false
-    if (types.isMap(value) || types.isSet(value)) {
-      let index = 0
-      for (const part of types.isMap(value) ? [...value].flat() : value)
-        this.isJson(part, `${path}<${index++}>`)
-      return false
-    }
-    if (!isPlain(value)) {
-      throw new TypeError(`${path}: an instance of a class cannot be brought back`)
-    }
-    if (Object.getOwnPropertySymbols(value).length > 0) {
-      throw new TypeError(`${path}: a property named by a symbol cannot be brought back`)
-    }
-    // JSON would make a plain object of one without a prototype; so does V8, which nobody can tell apart by its data.
-    let isJson = true
-    for (const [name, part] of Object.entries(value)) {
-      isJson = this.isJson(part, `${path}.${name}`) && name !== 'toJSON' && name !== '__proto__' && isJson
-    }
-    return isJson
-  }
-
-  #isJsonArray(values: unknown[], path: string): boolean {
-    let isJson = true
-    let count = 0
-    for (const index in values) {
-      count++
-      isJson = this.isJson(values[index], `${path}[${index}]`) && isJson
-    }
-    // JSON would fill the holes of a sparse one.
-    return isJson && count === values.length
-  }
-}
-
-function isBinary(value: object): boolean {
-  return types.isArrayBufferView(value) || types.isAnyArrayBuffer(value)
-}
-
-/** Whether it is an object literal, of whatever context of V8: each has an `Object.prototype` of its own. */
-function isPlain(value: object): boolean {
-  const prototype: unknown = Object.getPrototypeOf(value)
-  return prototype === null || Object.getPrototypeOf(prototype) === null
 }

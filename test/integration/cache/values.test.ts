@@ -107,41 +107,30 @@ overEveryTopology('values', (cluster, { tiers, nodeCount }) => {
     }
   })
 
-  test('an instance of a class, and a function, live in memory only, and the event says why', async () => {
-    const caches = await newCacheInStep<Account | (() => string)>(cluster())
+  test('an instance of a class lives in memory only, as copies that keep its class, and the event says why', async () => {
+    const caches = await newCacheInStep<Account>(cluster())
     const [cache] = caches
     const told: unknown[] = []
     const stop = node(0).parts.caches.events.on('notStored', (event) => told.push(event))
     const account = await cache.getOrCreate('account', async () => new Account('Ada'))
-    expect((account as Account).greet()).toBe('Hello Ada')
-    const hello = await cache.getOrCreate('function', async () => () => 'Hello')
-    expect((hello as () => string)()).toBe('Hello')
+    expect(account.greet()).toBe('Hello Ada')
     stop()
-    expect(told).toEqual(
-      !hasL2
-        ? []
-        : ['account', 'function'].map((key) => ({
-            cache: cache.name,
-            key,
-            tier: 'l2',
-            reason: 'not-serialisable',
-          })),
-    )
-    expect(cache.peek('account')).toBe(hasL1 ? account : undefined)
-    expect(cache.peek('function')).toBe(hasL1 ? hello : undefined)
+    const refusal = { cache: cache.name, key: 'account', tier: 'l2', reason: 'not-serialisable' }
+    expect(told).toEqual(hasL2 ? [refusal] : [])
+    expect(cache.peek('account')?.greet()).toBe(hasL1 ? 'Hello Ada' : undefined)
     if (nodeCount > 1) expect(await caches[1]!.get('account')).toBeUndefined()
   })
 
-  test('what can neither be frozen nor copied is answered, and not kept', async () => {
-    const [cache] = await newCacheInStep<{ at: Date; account: Account }>(cluster())
+  test('what is no data is answered as it is, and not kept, and the event says where that is', async () => {
+    const [cache] = await newCacheInStep<{ at: Date; link: URL }>(cluster())
     const told: unknown[] = []
-    const stop = node(0).parts.caches.events.on('notStored', ({ reason }) => told.push(reason))
-    const make = async () => ({ at: new Date(5), account: new Account('Ada') })
-    const value = await cache.getOrCreate('a', make)
+    const stop = node(0).parts.caches.events.on('notStored', (event) => told.push(event))
+    const value = { at: new Date(5), link: new URL('http://a.example') }
+    expect(await cache.getOrCreate('a', async () => value)).toBe(value)
     stop()
-    expect(value.account.greet()).toBe('Hello Ada')
-    expect(value.at.getTime()).toBe(5)
-    expect(told).toEqual(['not-cloneable'])
+    const detail = expect.stringContaining('value.link is an instance of URL')
+    expect(told).toEqual([{ cache: cache.name, key: 'a', tier: 'l1', reason: 'not-cloneable', detail }])
+    expect(Object.isFrozen(value)).toBe(false)
     expect(await cache.get('a')).toBeUndefined()
   })
 
@@ -232,9 +221,7 @@ overEveryTopology('values', (cluster, { tiers, nodeCount }) => {
       const own = { n: 1, inner: { at: new Date(0), n: 1 } }
       await cache.getOrCreate('a', async () => own)
       own.inner.at.setFullYear(1900)
-      expect(() => {
-        own.inner.n = 2
-      }).toThrow(TypeError)
+      own.inner.n = 2
       if (hasL2) await untilInL2(cache, 'a')
       expect(await cache.get('a')).toEqual({ n: 1, inner: { at: new Date(0), n: 1 } })
     })
@@ -244,7 +231,7 @@ overEveryTopology('values', (cluster, { tiers, nodeCount }) => {
       const own = { list: [1], map: new Map([['a', 1]]) }
       await cache.set('a', own, { stamp: cache.capture() })
       own.map.set('a', 2)
-      expect(() => own.list.push(2)).toThrow(TypeError)
+      own.list.push(2)
       if (hasL2) await untilInL2(cache, 'a')
       expect(await cache.get('a')).toEqual({ list: [1], map: new Map([['a', 1]]) })
     })

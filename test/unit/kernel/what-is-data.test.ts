@@ -1,0 +1,583 @@
+import { EventEmitter } from 'node:events'
+import { Socket } from 'node:net'
+import { PassThrough } from 'node:stream'
+import { types } from 'node:util'
+import { createContext, runInContext } from 'node:vm'
+import { describe, expect, test } from '@jest/globals'
+import type { HybridCache } from '../../../src/kernel/cache/hybrid-cache.js'
+import { StructuredSerializer } from '../../../src/kernel/cache/structured-serializer.js'
+import { Gate } from '../../support/gate.js'
+import { InMemoryJournal } from '../../support/in-memory-journal.js'
+import { InMemoryTier } from '../../support/in-memory-tier.js'
+import { ManualClock } from '../../support/manual-clock.js'
+import { type SimulatedNode, startSimulatedNode } from '../../support/simulated-node.js'
+
+const never = () => Promise.reject(new Error('it was cached'))
+
+/** What three readers of one key are given: the one that loads, and two hits. */
+async function readers<Value>(cache: HybridCache, make: () => Value): Promise<[Value, Value, Value]> {
+  const load = async () => make()
+  const first = await cache.getOrCreate('a', load)
+  return [
+    first as Value,
+    (await cache.getOrCreate('a', never)) as Value,
+    (await cache.getOrCreate('a', never)) as Value,
+  ]
+}
+
+interface Told {
+  reason: string
+  tier: string
+  detail?: string | undefined
+}
+
+function listen({ events }: SimulatedNode): Told[] {
+  const told: Told[] = []
+  events.on('notStored', ({ reason, tier, detail }) => told.push({ reason, tier, detail }))
+  return told
+}
+
+class Account {
+  readonly tags: string[] = []
+  constructor(readonly owner: string) {}
+  get greeting(): string {
+    return `Hello ${this.owner}`
+  }
+  greet(): string {
+    return this.greeting
+  }
+}
+class Savings extends Account {
+  balance = { cents: 1 }
+}
+class Names extends Array<string> {
+  longest(): string {
+    return this.reduce((one, other) => (one.length > other.length ? one : other), '')
+  }
+}
+class Rates extends Map<string, { rate: number }> {
+  source = { name: 'bank' }
+}
+class Ids extends Set<number> {}
+class Day extends Date {
+  isEpoch(): boolean {
+    return this.getTime() === 0
+  }
+}
+class Bytes extends Uint8Array {
+  note = { text: 'n' }
+}
+class Parts extends Array<Account> {}
+class Locked {
+  readonly amount = 5
+  constructor() {
+    Object.freeze(this)
+  }
+}
+function OldStyle(this: { list: number[] }) {
+  this.list = [1]
+}
+OldStyle.prototype.sum = function (this: { list: number[] }) {
+  return this.list.length
+}
+class NullBased extends (null as unknown as ObjectConstructor) {
+  declare list: number[]
+  static of(list: number[]): NullBased {
+    return Object.assign(Object.create(NullBased.prototype), { list })
+  }
+}
+class NamesItself {
+  digits = [1, 2]
+}
+
+const hidden = Symbol('hidden')
+
+describe('plain data is frozen all the way down and shared:', () => {
+  const cyclic: { self?: unknown; list: number[] } = { list: [1] }
+  cyclic.self = cyclic
+  const shared = { n: 1 }
+  const sparse: unknown[] = Object.assign([1], { 2: { n: 3 } })
+  const deep: unknown[] = []
+  for (let level = 0, at = deep; level < 20_000; level++) {
+    const next: unknown[] = []
+    at.push(next)
+    at = next
+  }
+
+  test.each<[string, () => object, (value: never) => object]>([
+    ['an object in an array', () => [{ list: [1] }], (value: [{ list: number[] }]) => value[0].list],
+    [
+      'a property named by a symbol',
+      () => ({ [hidden]: { n: 1 } }),
+      (value: { [hidden]: object }) => value[hidden],
+    ],
+    [
+      'a property that is not enumerable',
+      () => Object.defineProperty({}, 'quiet', { value: { n: 1 } }),
+      (value: { quiet: object }) => value.quiet,
+    ],
+    [
+      'a property of an array',
+      () => Object.assign([1], { note: { n: 1 } }),
+      (value: { note: object }) => value.note,
+    ],
+    [
+      'an object without a prototype',
+      () => Object.assign(Object.create(null), { a: { n: 1 } }),
+      (value: { a: object }) => value.a,
+    ],
+    [
+      'a key named __proto__',
+      () => JSON.parse('{"__proto__": {"n": 1}}'),
+      (value: object) => Object.values(value)[0],
+    ],
+    [
+      'what was frozen before, but not all the way',
+      () => Object.freeze({ a: { n: 1 } }),
+      (value: { a: object }) => value.a,
+    ],
+    ['a cycle', () => cyclic, (value: { self: { list: object } }) => value.self.list],
+    [
+      'two places that share a part',
+      () => ({ one: shared, other: [shared] }),
+      (value: { other: object[] }) => value.other[0]!,
+    ],
+    ['an array with holes', () => sparse, (value: object[]) => value[2]!],
+    [
+      'objects of another context',
+      () => runInContext('({ list: [{ n: 1 }] })', createContext()),
+      (value: { list: object[] }) => value.list[0]!,
+    ],
+    ['twenty thousand levels', () => deep, (value: object[][]) => value[0]![0]!],
+  ])('%s', async (_, make, part) => {
+    const { cache } = await startSimulatedNode()
+    const [first, second, third] = await readers(cache, make)
+    expect(second === first && third === first).toBe(true)
+    expect(Object.isFrozen(first)).toBe(true)
+    expect(Object.isFrozen(part(first as never))).toBe(true)
+  })
+})
+
+describe('of what freezing does not protect, each caller has a copy, which its change does not leave:', () => {
+  const bytes = new ArrayBuffer(16)
+
+  test.each<[string, () => unknown, change: (value: never) => unknown, shown: (value: never) => unknown]>([
+    [
+      'a date',
+      () => ({ at: new Date(0) }),
+      (v: { at: Date }) => v.at.setTime(9),
+      (v: { at: Date }) => v.at.getTime(),
+    ],
+    [
+      'an invalid date',
+      () => [new Date(Number.NaN)],
+      (v: Date[]) => v[0]!.setTime(9),
+      (v: Date[]) => v[0]!.getTime(),
+    ],
+    [
+      'a map, its values and its keys',
+      () => new Map([[{ k: 1 }, { n: 1 }]]),
+      (v: Map<{ k: number }, { n: number }>) => {
+        for (const [key, value] of v) key.k = value.n = 9
+        v.set({ k: 2 }, { n: 2 })
+      },
+      (v: Map<unknown, unknown>) => JSON.stringify([...v]),
+    ],
+    [
+      'a set',
+      () => new Set([{ n: 1 }]),
+      (v: Set<{ n: number }>) => v.add({ n: 2 }),
+      (v: Set<unknown>) => JSON.stringify([...v]),
+    ],
+    [
+      'a regular expression',
+      () => /a/g,
+      (v: RegExp) => v.exec('aa'),
+      (v: RegExp) => [v.source, v.flags, v.lastIndex],
+    ],
+    [
+      'a buffer',
+      () => Buffer.from('abc'),
+      (v: Buffer) => v.fill(0),
+      (v: Buffer) => [Buffer.isBuffer(v), v.toString()],
+    ],
+    [
+      'a typed array',
+      () => new Float64Array([1, 2]),
+      (v: Float64Array) => v.fill(0),
+      (v: Float64Array) => [...v],
+    ],
+    [
+      'a part of a typed array',
+      () => new Uint16Array([1, 2, 3]).subarray(1),
+      (v: Uint16Array) => v.fill(0),
+      (v: Uint16Array) => [...v],
+    ],
+    [
+      'a view',
+      () => new DataView(new ArrayBuffer(4), 1),
+      (v: DataView) => v.setUint8(0, 9),
+      (v: DataView) => [v.byteLength, v.getUint8(0)],
+    ],
+    [
+      'plain bytes',
+      () => new ArrayBuffer(2),
+      (v: ArrayBuffer) => new Uint8Array(v).fill(9),
+      (v: ArrayBuffer) => [...new Uint8Array(v)],
+    ],
+    [
+      'two views of the same bytes',
+      () => [new Uint8Array(bytes, 8, 8), new Uint8Array(bytes, 8, 4)],
+      (v: Uint8Array[]) => v[0]!.fill(9),
+      (v: Uint8Array[]) => v.map((view) => [...view]),
+    ],
+    [
+      'bytes and a view of them',
+      () => [bytes, new Uint8Array(bytes)],
+      (v: [ArrayBuffer, Uint8Array]) => v[1].fill(9),
+      (v: [ArrayBuffer, Uint8Array]) => [...new Uint8Array(v[0])],
+    ],
+    [
+      'a property of a date',
+      () => Object.assign(new Date(0), { note: { n: 1 } }),
+      (v: { note: { n: number } }) => (v.note.n = 9),
+      (v: { note: { n: number } }) => v.note.n,
+    ],
+    [
+      'an instance of a class',
+      () => new Account('Ada'),
+      (v: Account) => v.tags.push('x'),
+      (v: Account) => [v.greet(), ...v.tags],
+    ],
+    [
+      'of a class below it, in an object',
+      () => ({ a: new Savings('Ada') }),
+      (v: { a: Savings }) => (v.a.balance.cents = 9),
+      (v: { a: Savings }) => [v.a.greet(), v.a.balance.cents],
+    ],
+    [
+      'an array of a class of its own',
+      () => Names.of('a', 'bcd'),
+      (v: Names) => v.pop(),
+      (v: Names) => [v.longest(), v.length],
+    ],
+    [
+      'such an array of instances',
+      () => Parts.of(new Account('Ada')),
+      (v: Parts) => v[0]!.tags.push('x'),
+      (v: Parts) => [v[0]!.greet(), ...v[0]!.tags],
+    ],
+    [
+      'a map of a class of its own',
+      () => Object.assign(new Rates([['a', { rate: 1 }]])),
+      (v: Rates) => (v.source.name = v.get('a')!.rate = 9 as never),
+      (v: Rates) => [v.source.name, v.get('a')!.rate],
+    ],
+    ['a set of a class of its own', () => new Ids([1]), (v: Ids) => v.clear(), (v: Ids) => [...v]],
+    ['a date of a class of its own', () => new Day(0), (v: Day) => v.setTime(9), (v: Day) => v.isEpoch()],
+    [
+      'bytes of a class of its own',
+      () => new Bytes([1]),
+      (v: Bytes) => (v[0] = v.note.text.length + 8),
+      (v: Bytes) => [v[0], v.note.text],
+    ],
+    [
+      'an instance that is closed',
+      () => new Locked(),
+      () => {},
+      (v: Locked) => [v.amount, Object.isFrozen(v)],
+    ],
+    [
+      'of a class written as a function',
+      () => new (OldStyle as never as new () => object)(),
+      (v: { list: number[] }) => v.list.push(2),
+      (v: { sum(): number }) => v.sum(),
+    ],
+    [
+      'of a class that extends null',
+      () => NullBased.of([1]),
+      (v: NullBased) => v.list.push(2),
+      (v: NullBased) => v.list.length,
+    ],
+    [
+      'of a class that names itself',
+      () => Object.assign(new NamesItself(), { constructor: NamesItself }),
+      (v: NamesItself) => v.digits.pop(),
+      (v: NamesItself) => v.digits.length,
+    ],
+    [
+      'in an object with a hidden part',
+      () => Object.defineProperty({ at: new Date(0) }, hidden, { value: { n: 1 } }),
+      (v: { [hidden]: { n: number } }) => (v[hidden].n = 9),
+      (v: { [hidden]: { n: number } }) => v[hidden].n,
+    ],
+    [
+      'a chain of thousands',
+      () => {
+        let chain: { next?: object; at: Date } = { at: new Date(0) }
+        for (let level = 0; level < 20_000; level++) chain = { next: chain, at: new Date(0) }
+        return chain
+      },
+      (v: { at: Date }) => v.at.setTime(9),
+      (v: { at: Date }) => v.at.getTime(),
+    ],
+  ])('%s', async (_, make, change, shown) => {
+    const { cache } = await startSimulatedNode()
+    const made = make()
+    const [first, second, third] = await readers(cache, () => made)
+    const before = shown(make() as never)
+    for (const value of [first, second, third]) {
+      expect(shown(value as never)).toEqual(before)
+      expect(Object.getPrototypeOf(value)).toBe(Object.getPrototypeOf(made))
+      change(value as never)
+    }
+    expect(shown((await cache.getOrCreate('a', never)) as never)).toEqual(before)
+    // What the load returned is its own still.
+    expect(shown(made as never)).toEqual(before)
+  })
+
+  test('with clone, whatever it is', async () => {
+    const { cache } = await startSimulatedNode({ entry: { clone: true }, cache: { cacheAbsent: true } })
+    const [first, second] = await readers(cache, () => ({
+      [hidden]: [1],
+      list: Object.assign([1], { 2: 3 }),
+    }))
+    first[hidden].push(2)
+    first.list.push(4)
+    expect(second[hidden]).toEqual([1])
+    expect(1 in second.list).toBe(false)
+  })
+
+  test.each([undefined, null, 0, 'text', 5n])(
+    'and of %p, with clone, there is nothing to copy: it is kept',
+    async (value) => {
+      const { cache } = await startSimulatedNode({ entry: { clone: true }, cache: { cacheAbsent: true } })
+      expect(await readers(cache, () => value)).toEqual([value, value, value])
+    },
+  )
+})
+
+class Secretive {
+  #count = 0
+  next(): number {
+    return ++this.#count
+  }
+}
+class Heir extends Secretive {}
+class Handed {
+  run = () => 1
+}
+
+describe('what is no data is answered, untouched, and kept nowhere, with where it is:', () => {
+  const singleton = { locale: { format: (n: number) => `${n}` }, settings: { n: 1 } }
+
+  test.each<[string, () => unknown, detail: string]>([
+    [
+      'a URL',
+      () => ({ links: [{ url: new URL('http://a.example') }] }),
+      'value.links[0].url is an instance of URL',
+    ],
+    ['headers', () => new Headers({ a: 'b' }), 'value'],
+    [
+      'a class with private members',
+      () => [new Secretive()],
+      'value[0] is an instance of Secretive, which has private members',
+    ],
+    [
+      'a class below one with private members',
+      () => new Heir(),
+      'value is an instance of Heir, which has private members',
+    ],
+    ['a function', () => () => 1, 'value is a function'],
+    ['an object with a function', () => ({ a: singleton }), 'value.a.locale.format is a function'],
+    ['an instance with a function of its own', () => new Handed(), 'value.run is a function'],
+    [
+      'a getter',
+      () => ({
+        get a() {
+          throw new Error('read')
+        },
+      }),
+      'value.a is a property with a getter or a setter',
+    ],
+    ['a setter', () => ({ set a(_: unknown) {} }), 'value.a is a property with a getter or a setter'],
+    ['an error, and what caused it', () => new Error('a', { cause: { n: 1 } }), 'value is an error'],
+    [
+      'an error of its own class',
+      () => ({ e: new (class Failed extends Error {})() }),
+      'value.e is an error',
+    ],
+    ['a promise', () => ({ later: Promise.resolve(1) }), 'value.later is an instance of Promise'],
+    [
+      'a proxy',
+      () => ({
+        p: new Proxy(
+          {},
+          {
+            ownKeys: () => {
+              throw new Error('asked')
+            },
+          },
+        ),
+      }),
+      'value.p is a proxy',
+    ],
+    ['a weak map', () => [new WeakMap()], 'value[0] is an instance of WeakMap'],
+    [
+      'a weak reference',
+      () => [new WeakRef({})],
+      'value[0] is an instance of WeakRef, which the platform makes',
+    ],
+    ['a boxed number', () => [Object(1)], 'value[0] is an instance of Number'],
+    ['an iterator', () => [[1][Symbol.iterator]()], 'value[0] is'],
+    ['a generator', () => [(function* () {})()], 'value[0] is'],
+    [
+      'a formatter of the platform',
+      () => ({ f: new Intl.NumberFormat() }),
+      'value.f is an instance of NumberFormat, which the platform makes',
+    ],
+    ['a stream', () => new PassThrough(), 'value'],
+    ['a socket', () => ({ of: new Socket() }), 'value.of'],
+    [
+      'an emitter with listeners',
+      () => new EventEmitter().on('a', () => {}),
+      'value._events.a is a function',
+    ],
+    ['shared memory', () => new Uint8Array(new SharedArrayBuffer(2)), 'value shows shared memory'],
+    ['a state in a prototype', () => Object.create({ list: [] }), 'whose prototype has a state of its own'],
+    ['a function as the key of a map', () => new Map([[() => 1, 1]]), 'value<a key> is a function'],
+    ['a part named by no identifier', () => ({ 'a b': [() => 1] }), 'value["a b"][0] is a function'],
+  ])('%s', async (_, make, detail) => {
+    const node = await startSimulatedNode({ shared: new InMemoryTier() })
+    const told = listen(node)
+    const made = make()
+    const beside = { mine: { n: 1 }, made }
+    expect((await node.cache.getOrCreate('a', async () => beside)) === beside).toBe(true)
+    expect((await node.cache.getOrCreate('b', async () => made)) === made).toBe(true)
+    expect(Object.isFrozen(beside) || Object.isFrozen(beside.mine)).toBe(false)
+    if (typeof made === 'object' && made && !types.isProxy(made)) expect(Object.isExtensible(made)).toBe(true)
+    expect(told.map(({ reason, tier }) => `${reason} ${tier}`)).toEqual(Array(2).fill('not-cloneable l1'))
+    expect(told[1]?.detail).toContain(detail)
+    expect(await node.cache.get('a')).toBeUndefined()
+    expect(await node.cache.get('b')).toBeUndefined()
+    expect(node.cache.inMemory.entries).toBe(0)
+    expect(node.cache.statistics.unkept).toBe(2)
+  })
+
+  test('whoever waits for the same load is given the same', async () => {
+    const { cache } = await startSimulatedNode()
+    const gate = new Gate()
+    const load = async () => {
+      await gate.opened
+      return { run: () => 1 }
+    }
+    const both = [cache.getOrCreate('a', load), cache.getOrCreate('a', load)]
+    gate.open()
+    const [one, other] = await Promise.all(both)
+    expect(one).toBe(other)
+  })
+
+  test('what is set is superseded everywhere, and kept nowhere', async () => {
+    const node = await startSimulatedNode()
+    await node.cache.getOrCreate('a', async () => 'old')
+    const told = listen(node)
+    await node.cache.set('a', new URL('http://a.example'), { stamp: node.cache.capture() })
+    expect(told).toHaveLength(1)
+    expect(await node.cache.get('a')).toBeUndefined()
+  })
+})
+
+describe('what is set by hand', () => {
+  test('is copied: its owner may go on changing it, and nobody sees that', async () => {
+    const { cache } = await startSimulatedNode()
+    const own = { list: [{ n: 1 }] }
+    const setting = cache.set('a', own, { stamp: cache.capture() })
+    own.list.push({ n: 2 })
+    await setting
+    own.list[0]!.n = 3
+    expect(Object.isFrozen(own)).toBe(false)
+    expect(await cache.get('a')).toEqual({ list: [{ n: 1 }] })
+  })
+})
+
+describe('through L2', () => {
+  async function startTwoNodes() {
+    const journal = new InMemoryJournal()
+    const clock = new ManualClock()
+    const shared = new InMemoryTier()
+    const one = await startSimulatedNode({ journal, clock, shared })
+    return { one, two: await startSimulatedNode({ journal, clock, shared }) }
+  }
+
+  test.each<[string, () => object]>([
+    ['a regular expression', () => /a/gi],
+    ['pooled buffers', () => [Buffer.from('ab'), Buffer.from('cd')]],
+    ['a map with objects as keys', () => new Map([[{ k: 1 }, new Date(0)]])],
+  ])('comes %s', async (_, make) => {
+    const { one, two } = await startTwoNodes()
+    await one.cache.getOrCreate('a', async () => make())
+    expect(await two.cache.getOrCreate('a', never)).toEqual(make())
+  })
+
+  test.each<[string, unknown]>([
+    ['an array', Names.of('a')],
+    ['a map', new Rates()],
+    ['a set', new Ids()],
+    ['a date', new Day(0)],
+    ['bytes', new Bytes(1)],
+    ['an object', new Account('Ada')],
+    ['an object without a class above it', NullBased.of([1])],
+  ])('nothing comes that is %s of a class of its own', (_, value) => {
+    expect(() => new StructuredSerializer().serialize({ value })).toThrow(
+      /value\.value is an instance of \w+/,
+    )
+  })
+
+  test.each<[string, unknown, string]>([
+    [
+      'a property named by a symbol, of an array',
+      Object.assign([1], { [hidden]: 1 }),
+      'is named by a symbol',
+    ],
+    [
+      'one that is not enumerable',
+      Object.defineProperty({}, 'quiet', { value: 1 }),
+      'value.quiet is not enumerable',
+    ],
+    [
+      'one of a date',
+      Object.assign(new Date(0), { note: 1 }),
+      'value.note is a property of a built-in object',
+    ],
+    ['a symbol', { kind: hidden }, 'value.kind is a symbol'],
+    [
+      'a getter',
+      {
+        get a() {
+          return 1
+        },
+      },
+      'value.a is a property with a getter or a setter',
+    ],
+    [
+      'views that share bytes',
+      (() => {
+        const b = new ArrayBuffer(4)
+        return [new Uint8Array(b), new Uint8Array(b, 1)]
+      })(),
+      'value holds views that share bytes',
+    ],
+  ])('nor what has %s', (_, value, message) => {
+    expect(() => new StructuredSerializer().serialize(value)).toThrow(message)
+  })
+})
+
+test('the log says once, and then of each thousandth, what is not cached and where', async () => {
+  const node = await startSimulatedNode()
+  const lines: unknown[] = []
+  Object.assign(node.events, { logger: { warn: (_: object, line: string) => lines.push(line) } })
+  for (let count = 0; count < 1_001; count++)
+    await node.cache.getOrCreate('a', async () => ({ url: new URL('http://a.example') }))
+  const line = expect.stringMatching(/^Thing: a value is not cached, as value\.url is an instance of URL/)
+  expect(lines).toEqual([line, line])
+})
