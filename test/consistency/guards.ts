@@ -135,7 +135,7 @@ export const guards: readonly Guard[] = [
     name: 'fail-safe answers nothing invalidated',
     promise: 3,
     file: `${cache}/fail-safe.ts`,
-    snippet: '        if (!allowInvalidated) return undefined\n',
+    snippet: "    if (standing === 'invalidated' && !allowInvalidated) return undefined\n",
     without: '',
     why: 'The node has applied what replaced it.',
   },

@@ -95,8 +95,10 @@ export function share(entry: CacheEntry): void {
 }
 
 export interface LoadFailure {
-  /** Until then a stale value is answered without another attempt to load. */
-  readonly retryAt: number
+  /** Monotonic ms. For a time after that, which each call says for itself, a stale value is answered without another attempt. */
+  readonly at: number
+  /** How long it was waited for, which says nothing to a caller who waits for longer; endless if it has failed. */
+  readonly waitedMs: number
   /** The position at which the load was tried. What happens to the value later is worth another attempt at once. */
   readonly triedAt: number
 }

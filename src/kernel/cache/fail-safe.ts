@@ -1,5 +1,5 @@
 import { DomainError } from '../domain/domain-error.js'
-import { CyclicLoadError } from './cache-errors.js'
+import { CyclicLoadError, LoadTimeoutError } from './cache-errors.js'
 import type { Staleness } from './cache-events.js'
 import type { CacheSurroundings, Read } from './cache-options.js'
 import type { CacheStatistics } from './cache-statistics.js'
@@ -21,14 +21,16 @@ export class FailSafe {
 
   /** What to answer without another attempt, as the last one has failed a short while ago. */
   whileThrottled(read: Read): Landing | undefined {
-    if (!read.entry.failSafe) return undefined
+    const { failSafe, failSafeThrottleMs } = read.entry
+    if (!failSafe) return undefined
     const entry = this.memory.get(read.key)
-    if (!entry?.failure || this.around.clock.now() >= entry.failure.retryAt) return undefined
+    const failure = entry?.failure
+    if (!failure || this.around.clock.now() >= failure.at + failSafeThrottleMs) return undefined
+    // For somebody else it took too long. Who waits for longer may still get the value.
+    if (patienceOf(read) > failure.waitedMs) return undefined
     // Another value may have been set since, which a load need not be tried for: L2 has it.
     const { invalidations } = this.around.applied
-    return invalidations.lastOf(entry.slots) <= entry.failure.triedAt
-      ? this.#answer(read, 'throttled')
-      : undefined
+    return invalidations.lastOf(entry.slots) <= failure.triedAt ? this.#answer(read, 'throttled') : undefined
   }
 
   afterFailure(read: Read, error: unknown): Landing | undefined {
@@ -36,14 +38,17 @@ export class FailSafe {
     // cycle is a mistake in the program, which an old value would hide.
     if (error instanceof DomainError || error instanceof CyclicLoadError) return undefined
     if (read.options.signal?.aborted) return undefined
-    return this.#answer(read, 'failed')
+    const isOwnTimeout =
+      error instanceof LoadTimeoutError && error.cache === this.cache && error.key === read.key
+    return this.#answer(read, 'failed', isOwnTimeout ? error.timeoutMs : Number.POSITIVE_INFINITY)
   }
 
   afterTimeout(read: Read): Landing | undefined {
-    return this.#answer(read, 'timeout')
+    return this.#answer(read, 'timeout', patienceOf(read))
   }
 
-  #answer(read: Read, cause: 'failed' | 'timeout' | 'throttled'): Landing | undefined {
+  /** @param waitedMs how long the load was waited for, endless if it has failed; undefined if there was none */
+  #answer(read: Read, cause: 'failed' | 'timeout' | 'throttled', waitedMs?: number): Landing | undefined {
     const { key, entry: options } = read
     const { clock, events } = this.around
     if (!options.failSafe) return undefined
@@ -52,10 +57,7 @@ export class FailSafe {
     if (!entry || now >= entry.usableUntil) return undefined
     const staleness = this.#stalenessOf(read, entry)
     if (!staleness) return undefined
-    if (cause !== 'throttled') {
-      const retryAt = now + options.failSafeThrottleMs
-      entry.failure = { retryAt, triedAt: this.around.applied.position }
-    }
+    if (waitedMs !== undefined) entry.failure = { at: now, triedAt: this.around.applied.position, waitedMs }
     this.statistics.staleServed++
     if (events.wants('staleServed')) events.emit('staleServed', { cache: this.cache, key, staleness, cause })
     return { entry, source: 'l1', staleness }
@@ -67,18 +69,19 @@ export class FailSafe {
     { stamp, slots }: Landing['entry'],
   ): Staleness | undefined {
     const { applied, lease } = this.around
-    switch (applied.standingOf(stamp, slots)) {
-      case 'removed':
-        return undefined
-      case 'invalidated':
-        if (!allowInvalidated) return undefined
-        // Marked or not, a client that has seen the write must not be shown what was before it.
-        return stamp.position <
-          Math.max(consistency?.requiredPosition ?? 0, outerLoad()?.requiredPosition ?? 0)
-          ? undefined
-          : 'invalidated'
-      default:
-        return lease.holds() ? 'expired' : 'unverified'
-    }
+    const standing = applied.standingOf(stamp, slots)
+    if (standing === 'removed') return undefined
+    if (standing === 'invalidated' && !allowInvalidated) return undefined
+    // Marked or not, a client that has seen a write must not be shown what was before it. That something was to expire says
+    // as well that it may have changed, and from then on its names may be others: which events concern it, nobody can tell.
+    const required = Math.max(consistency?.requiredPosition ?? 0, outerLoad()?.requiredPosition ?? 0)
+    if (standing !== 'fresh' && stamp.position < required) return undefined
+    if (standing === 'invalidated') return standing
+    return lease.holds() ? 'expired' : 'unverified'
   }
+}
+
+/** Milliseconds that a caller waits for a load if there is something stale to answer. */
+function patienceOf({ entry: { softTimeoutMs, hardTimeoutMs } }: Read): number {
+  return Math.min(softTimeoutMs, hardTimeoutMs)
 }

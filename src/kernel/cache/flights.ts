@@ -49,7 +49,7 @@ export class Flight {
     readonly stamp: Stamp,
     private readonly takenOffAt: number,
     private readonly patienceMs: number,
-    private readonly goesOnAlone: boolean,
+    private goesOnAlone: boolean,
     /** Called when all have given it up. */
     private readonly abandoned: (flight: Flight) => void,
   ) {}
@@ -81,6 +81,11 @@ export class Flight {
   /** Whether anybody waits for it. */
   get awaited(): boolean {
     return this.#passengers > 0
+  }
+
+  /** One caller who wants it completed is enough. */
+  isToGoOn(alone: boolean): void {
+    this.goesOnAlone ||= alone
   }
 
   loadBegins(load: LoadScope): void {
@@ -198,6 +203,7 @@ export class Flights {
       // Two loads that wait for each other, as of two requests that began at the two ends of a cycle, would wait for good.
       if (seat.isAwaitedBy(running)) return plan.flyAlone(this.boardAlone(key, plan.goesOnAlone, seat))
       running.expectedWithin(plan.patienceMs, this.clock.now())
+      running.isToGoOn(plan.goesOnAlone)
       seat.take(running)
       const landing = await running.landing
       const { stamp, slots } = landing.entry

@@ -1,0 +1,138 @@
+import { describe, expect, test } from '@jest/globals'
+import type { EntryOptions } from '../../../src/kernel/cache/entry-options.js'
+import type { HybridCache } from '../../../src/kernel/cache/hybrid-cache.js'
+import type { ConsistencyToken } from '../../../src/kernel/journal/consistency-token.js'
+import { settle } from '../../support/gate.js'
+import { maxStalenessMs, type SimulatedNode, startSimulatedNode } from '../../support/simulated-node.js'
+
+const fails = (): Promise<unknown> => Promise.reject(new Error('away'))
+const hangs = () => new Promise<never>(() => {})
+
+function read(
+  node: SimulatedNode,
+  token?: ConsistencyToken,
+  entry: Partial<EntryOptions> = {},
+  factory = fails,
+) {
+  const consistency = node.request(token)
+  return node.cache
+    .getOrCreate<unknown>('a', factory, { consistency, entry, tags: ['red'] })
+    .then((value) => [value, consistency.stale?.staleness ?? 'fresh'])
+}
+
+describe('a stale value is not older than the token of the request', () => {
+  const ends: Readonly<Record<string, (cache: HybridCache) => Promise<void>>> = {
+    expire: (cache) => cache.expire('a'),
+    expireByTag: (cache) => cache.expireByTag('red'),
+    'clear that keeps it': (cache) => cache.clear({ keepFailSafe: true }),
+  }
+  test.each(Object.entries(ends))('after %s', async (_, end) => {
+    const node = await startSimulatedNode({ entry: { failSafe: true, failSafeThrottleMs: 0 } })
+    await node.cache.getOrCreate('a', async () => 'old', { tags: ['red'] })
+    const before = node.applied.stamp()
+    await end(node.cache)
+    expect(await read(node)).toEqual(['old', 'expired'])
+    expect(await read(node, before)).toEqual(['old', 'expired'])
+    await expect(read(node, node.applied.stamp())).rejects.toThrow('away')
+    // Not even by what made it stale: its row may carry another tag by now.
+    await node.apply({ tags: ['blue'] })
+    await expect(read(node, node.applied.stamp())).rejects.toThrow('away')
+    await expect(node.cache.getOrCreate('page', () => read(node))).rejects.toThrow('away')
+    expect(await read(node, before)).toEqual(['old', 'expired'])
+  })
+
+  test('nor is it while attempts are throttled', async () => {
+    const node = await startSimulatedNode({ entry: { failSafe: true, failSafeThrottleMs: 1_000 } })
+    await node.cache.getOrCreate('a', async () => 'old')
+    await node.cache.expire('a')
+    expect(await read(node)).toEqual(['old', 'expired'])
+    await expect(read(node, node.applied.stamp())).rejects.toThrow('away')
+  })
+
+  test('but is answered by its lifetime alone: nothing that concerns it has happened', async () => {
+    const node = await startSimulatedNode({ entry: { failSafe: true, l1TtlMs: 100, l2TtlMs: 100 } })
+    await node.cache.getOrCreate('a', async () => 'old')
+    await node.apply({ tags: ['blue'] })
+    node.clock.advance(100)
+    expect(await read(node, node.applied.stamp())).toEqual(['old', 'expired'])
+  })
+})
+
+describe('options of one call are not another’s', () => {
+  async function expired() {
+    const node = await startSimulatedNode({ entry: { failSafe: true, l1TtlMs: 100, l2TtlMs: 100 } })
+    await node.cache.getOrCreate('a', async () => 'old')
+    node.clock.advance(100)
+    return node
+  }
+
+  test('how long no other attempt is made, each says for itself', async () => {
+    const node = await expired()
+    await read(node, undefined, { failSafeThrottleMs: 1_000 })
+    expect(await read(node, undefined, { failSafeThrottleMs: 1_000 }, async () => 'new')).toEqual([
+      'old',
+      'expired',
+    ])
+    expect(await read(node, undefined, { failSafeThrottleMs: 0 }, async () => 'new')).toEqual([
+      'new',
+      'fresh',
+    ])
+  })
+
+  test.each([[{ softTimeoutMs: 20 }], [{ hardTimeoutMs: 20 }]])(
+    'who waits for less time than a load takes keeps nobody else from waiting: %j',
+    async (impatient) => {
+      const node = await expired()
+      const first = read(node, undefined, impatient, hangs)
+      await settle()
+      node.clock.advance(20)
+      expect(await first).toEqual(['old', 'expired'])
+      // As impatient, it would see no more.
+      expect(await read(node, undefined, impatient, async () => 'new')).toEqual(['old', 'expired'])
+      const patient = read(node, undefined, { softTimeoutMs: 500, hardTimeoutMs: 500 }, async () => 'new')
+      // It joins the load that hangs, or makes one of its own where nobody may join that any more.
+      const joins = !('hardTimeoutMs' in impatient)
+      const soon = await Promise.race([patient, settle().then(() => 'still waits')])
+      expect(soon).toEqual(joins ? 'still waits' : ['new', 'fresh'])
+      node.clock.advance(500)
+      expect(await patient).toEqual(joins ? ['old', 'expired'] : ['new', 'fresh'])
+    },
+  )
+
+  test('nor is whether a load may be given up: one that a caller wants completed is', async () => {
+    const node = await startSimulatedNode()
+    const giveUp = new AbortController()
+    let aborted = false
+    let finish = (): void => {}
+    const load = ({ signal }: { signal: AbortSignal }) =>
+      new Promise<string>((resolve) => {
+        signal.addEventListener('abort', () => {
+          aborted = true
+        })
+        finish = () => resolve('value')
+      })
+    const options = (backgroundCompletion: boolean) => ({
+      signal: giveUp.signal,
+      entry: { backgroundCompletion },
+    })
+    const reads = [
+      node.cache.getOrCreate('a', load, options(false)),
+      node.cache.getOrCreate('a', load, options(true)),
+    ]
+    await settle()
+    giveUp.abort(new Error('given up'))
+    await Promise.allSettled(reads)
+    expect(aborted).toBe(false)
+    finish()
+    await settle()
+    expect(node.cache.peek('a')).toBe('value')
+  })
+})
+
+test('without a lease, an expired value is as stale, and no newer than that', async () => {
+  const node = await startSimulatedNode({ entry: { failSafe: true } })
+  await node.cache.getOrCreate('a', async () => 'old')
+  await node.cache.expire('a')
+  node.clock.advance(maxStalenessMs)
+  expect(await read(node)).toEqual(['old', 'unverified'])
+})
