@@ -61,6 +61,11 @@ describe('a request that another reader could take otherwise is refused with a p
     ['a body said to be compressed twice', post([host, type, 'Content-Encoding: identity, br']), 415],
     ['a body in Latin 1', post([host, 'Content-Type: application/json; charset=iso-8859-1']), 415],
     ['a body in UTF-16', post([host, 'Content-Type: application/json; charset="UTF-16"']), 415],
+    [
+      'a body in UTF-8 and in UTF-16',
+      post([host, 'Content-Type: application/json; charset=utf-8; charset=utf-16']),
+      415,
+    ],
     ['a body of no type', post([host]), 415],
     ['an unknown expectation', post([host, type, 'Expect: a-miracle']), 417],
     [
@@ -70,6 +75,17 @@ describe('a request that another reader could take otherwise is refused with a p
     ],
     ['500,000 arrays in one another', post([host, type], '['.repeat(500_000) + ']'.repeat(500_000)), 400],
     ['a name twice', post([host, type], '{"email":"a@example.org","name":"A","name":"B"}'), 400],
+    [
+      'HTTP/2.0 in the form of HTTP/1.1',
+      'GET /health/live HTTP/2.0\r\nHost: node\r\nConnection: close\r\n\r\n',
+      505,
+    ],
+    ['HTTP/0.9', 'GET /health/live\r\n\r\n', 505],
+    [
+      'chunks in HTTP/1.0',
+      'POST /users HTTP/1.0\r\nTransfer-Encoding: chunked\r\nContent-Type: application/json\r\n\r\n0\r\n\r\n',
+      400,
+    ],
     ['CONNECT', 'CONNECT node:80 HTTP/1.1\r\nHost: node\r\n\r\n', 501],
     ['an unknown method', 'BREW /users HTTP/1.1\r\nHost: node\r\n\r\n', 400],
     ['OPTIONS *', `OPTIONS * HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n`, 404],

@@ -95,7 +95,7 @@ test('clients that do not read their answers cost a bounded amount of memory, an
   // Each asks for 15 MB in one go.
   const clients = await openStalled(node, 100, read(cached).repeat(50))
   await until('all are closed', () => closedFor(node, 'a connection was closed') >= 100, 60_000)
-  expect(peakMemory(node) - before).toBeLessThan(300)
+  expect(peakMemory(node) - before).toBeLessThan(150)
   expect((await request(node, 'GET', page)).status).toBe(200)
   for (const { socket } of clients) socket.destroy()
   expect(await node.stop()).toBe(0)
@@ -117,10 +117,10 @@ test('clients that do not finish their bodies hold a bounded amount of memory to
 }, 60_000)
 
 test('a client that reads slowly, but reads, gets its whole answer; so does one that pipelines', async () => {
-  const node = await start({ ANSWER_TIMEOUT_MS: '500' })
+  const node = await start({ ANSWER_TIMEOUT_MS: '20000' })
   const client = await openRaw(node)
   client.socket.write(
-    `${read('/feature-flags?limit=100').repeat(300)}GET /health/live HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n`,
+    `${read('/feature-flags?limit=100').repeat(100)}GET /health/live HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n`,
   )
   for (let taken = -1; !client.isClosed() && taken !== client.received().length; ) {
     taken = client.received().length
@@ -130,7 +130,7 @@ test('a client that reads slowly, but reads, gets its whole answer; so does one 
     await until('more is read', () => client.isClosed() || client.received().length > taken)
   }
   await client.closes()
-  expect(client.received().match(/HTTP\/1\.1 200 OK/g)).toHaveLength(301)
+  expect(client.received().match(/HTTP\/1\.1 200 OK/g)).toHaveLength(101)
   expect(client.received()).toContain('{"status":"live"}')
   await node.stop()
 }, 60_000)

@@ -1,4 +1,4 @@
-import type { IncomingMessage, Server, ServerResponse } from 'node:http'
+import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { isWorthALine } from '../observability/log-sampling.js'
 import type { Logger } from '../observability/logger.js'
@@ -28,6 +28,8 @@ const heldLimit = 67_108_864
 
 interface Connection {
   readonly socket: Socket
+  /** Made once, and not with each request. */
+  readonly onAnswered: () => void
   /** The request that is being answered. */
   answering: IncomingMessage | undefined
   /** What begins the next requests, which have arrived already. */
@@ -69,17 +71,17 @@ export class Connections {
   }
 
   /**
-   * Calls `begin` once all earlier requests of the same connection are answered. Node would begin all that one
+   * Has a request handled once all earlier ones of the same connection are answered. Node would begin all that one
    * read brought, thousands, and hold their answers in memory until the first has been taken.
    */
-  admit(request: IncomingMessage, response: ServerResponse, begin: () => void): void {
+  admit(request: IncomingMessage, response: ServerResponse, handle: RequestListener): void {
     const connection = this.#open.get(request.socket)
     if (!connection) return
-    if (!connection.answering) this.#begin(connection, request, response, begin)
+    if (!connection.answering) this.#begin(connection, request, response, handle)
     else if (this.#waiting >= waitingLimit) this.#close(connection, 'too many pipelined requests wait')
     else {
       this.#waiting++
-      connection.waiting.push(() => this.#begin(connection, request, response, begin))
+      connection.waiting.push(() => this.#begin(connection, request, response, handle))
     }
   }
 
@@ -113,6 +115,7 @@ export class Connections {
     }
     const connection: Connection = {
       socket,
+      onAnswered: () => this.#answered(connection),
       answering: undefined,
       waiting: [],
       held: 0,
@@ -138,18 +141,18 @@ export class Connections {
     connection: Connection,
     request: IncomingMessage,
     response: ServerResponse,
-    begin: () => void,
+    handle: RequestListener,
   ): void {
     connection.answering = request
     const { 'content-length': length, 'transfer-encoding': encoding } = request.headers
     if (length !== undefined) this.#holdBody(connection, Number(length))
     else if (encoding !== undefined) connection.arrivedBefore = connection.socket.bytesRead
-    response.once('close', () => this.#answered(connection))
-    begin()
+    response.on('close', connection.onAnswered)
+    handle(request, response)
   }
 
   #answered(connection: Connection): void {
-    this.#release(connection)
+    if (connection.held > 0) this.#release(connection)
     connection.answering = undefined
     const next = connection.waiting.shift()
     if (next) {
@@ -195,10 +198,11 @@ export class Connections {
         this.#holdBody(connection, socket.bytesRead - arrivedBefore)
       const unsent = socket.writableLength
       const taken = socket.bytesWritten - unsent
-      if (unsent === 0 || taken !== connection.taken) {
-        connection.taken = taken
-        connection.looksInVain = 0
-      } else if (++connection.looksInVain >= looks) this.#close(connection, 'its answer was not taken')
+      // Also a client that has had its last answer and does not hang up.
+      const isStuck = unsent === 0 ? socket.writableEnded : taken === connection.taken
+      connection.taken = taken
+      connection.looksInVain = isStuck ? connection.looksInVain + 1 : 0
+      if (connection.looksInVain >= looks) this.#close(connection, 'its answer was not taken')
     }
   }
 

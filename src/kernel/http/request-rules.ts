@@ -31,7 +31,7 @@ const singletons = new Set([
 ])
 
 const hostPattern = /^(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::\d{0,5})?$/
-const charsetPattern = /;\s*charset\s*=\s*"?([^\s";]*)/i
+const charsetPattern = /;\s*charset\s*=\s*"?([^\s";]*)/gi
 
 /**
  * Why a request cannot be answered, whatever it asks for: it is ambiguous, or in a form that this service would
@@ -47,7 +47,11 @@ export function refusalOf(request: IncomingMessage): Problem | undefined {
   const repeated = repeatedSingleton(rawHeaders, headers)
   if (repeated) return invalidHeader(`${repeated} was sent more than once`)
   const { host } = headers
-  if (host === undefined ? request.httpVersion === '1.1' : !hostPattern.test(host)) {
+  const isHttp11 = request.httpVersion === '1.1'
+  if (!isHttp11 && request.httpVersion !== '1.0') {
+    return problem(505, 'http-version-unsupported', 'HTTP Version Not Supported')
+  }
+  if (host === undefined ? isHttp11 : !hostPattern.test(host)) {
     return invalidHeader('Host is missing, or is not a host with an optional port')
   }
   if (headers.expect !== undefined && headers.expect.toLowerCase() !== '100-continue') {
@@ -55,7 +59,7 @@ export function refusalOf(request: IncomingMessage): Problem | undefined {
   }
   const { 'transfer-encoding': transferEncoding } = headers
   if (transferEncoding === undefined && headers['content-length'] === undefined) return undefined
-  if (transferEncoding !== undefined && request.httpVersion !== '1.1') {
+  if (transferEncoding !== undefined && !isHttp11) {
     return invalidHeader('Transfer-Encoding is not part of HTTP/1.0')
   }
   if (transferEncoding !== undefined && transferEncoding.toLowerCase() !== 'chunked') {
@@ -73,13 +77,16 @@ function unsupportedBody(headers: IncomingMessage['headers']): Problem | undefin
       detail: 'A body has to be sent without Content-Encoding',
     })
   }
-  const charset = type && charsetPattern.exec(type)?.[1]?.toLowerCase()
-  if (charset !== undefined && charset !== '' && charset !== 'utf-8' && charset !== 'utf8') {
+  if (type !== undefined && [...type.matchAll(charsetPattern)].some(([, name = '']) => !isUtf8(name))) {
     return problem(415, 'charset-unsupported', 'Unsupported Media Type', {
       detail: 'A body has to be sent in UTF-8',
     })
   }
   return undefined
+}
+
+function isUtf8(charset: string): boolean {
+  return /^utf-?8$/i.test(charset)
 }
 
 function repeatedSingleton(

@@ -57,16 +57,17 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit,
     routerOptions: { maxParamLength: pathLimit },
-    serverFactory: (handler) => {
-      const admit = (request: IncomingMessage, response: ServerResponse) =>
-        connections.admit(request, response, () => handler(request, response))
+    serverFactory: (handle) => {
+      const admit = (request: IncomingMessage, response: ServerResponse) => {
+        request.url = pathOf(request.url ?? '/')
+        connections.admit(request, response, handle)
+      }
       // Unless somebody listens, Node answers an unknown expectation without a word.
       return server.on('request', admit).on('checkExpectation', admit)
     },
     clientErrorHandler: answerUnreadable,
     // Its own answer would not be a problem; the modules' routes refuse while the node stops.
     return503OnClosing: false,
-    rewriteUrl: ({ url = '/' }) => pathOf(url),
     frameworkErrors: (error, _request, reply) => void sendProblem(reply as never, problemOf(error)),
   })
   server.on('connect', (_request, socket) => {
