@@ -7,6 +7,7 @@ import { declareCacheInvalidated } from './kernel/cache/cache-invalidated.js'
 import type { CacheSurroundings } from './kernel/cache/cache-options.js'
 import { Caches } from './kernel/cache/caches.js'
 import { defaultEntryOptions } from './kernel/cache/entry-options.js'
+import { defaultTotalBytes, MemoryBudget } from './kernel/cache/memory-budget.js'
 import { RedisTier } from './kernel/cache/redis-tier.js'
 import { noSharedTier, type SharedTier } from './kernel/cache/shared-tier.js'
 import { systemClock } from './kernel/clock.js'
@@ -152,6 +153,7 @@ export function createParts(
     clock,
     clusterClock,
     events,
+    memory: new MemoryBudget(config.CACHE_TOTAL_BYTES ?? defaultTotalBytes()),
   }
   const caches = new Caches(surroundings, rules, {
     entry: {

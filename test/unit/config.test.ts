@@ -56,6 +56,7 @@ describe('the configuration', () => {
     ['CACHE_L1_TTL_MS', '0'],
     ['CACHE_L2_TTL_MS', '0'],
     ['CACHE_MAX_ENTRIES', '0'],
+    ['CACHE_TOTAL_BYTES', '1000'],
     ['DATABASE_POOL_SIZE', '1'],
     ['DATABASE_TIMEOUT_MS', '99'],
     ['LOAD_CONCURRENCY', '0'],

@@ -22,7 +22,8 @@ export interface CacheEventMap {
   staleServed: [
     OfEntry & { readonly staleness: Staleness; readonly cause: 'failed' | 'timeout' | 'throttled' },
   ]
-  evicted: [OfEntry & { readonly reason: 'entries' | 'bytes' }]
+  /** To make room within `maxEntries`, within `maxBytes`, or within what all caches of the node may hold together. */
+  evicted: [OfEntry & { readonly reason: 'entries' | 'bytes' | 'total-bytes' }]
   /** A value was answered, but a tier did not take it. */
   notStored: [
     OfEntry & {

@@ -8,6 +8,7 @@ import type { CacheEvents } from './cache-events.js'
 import type { InvalidationWriter } from './cache-invalidated.js'
 import type { EntryOptions } from './entry-options.js'
 import type { Factory } from './load-context.js'
+import type { MemoryBudget } from './memory-budget.js'
 import type { SharedTier } from './shared-tier.js'
 
 /** What one cache may hold in memory. */
@@ -62,6 +63,8 @@ export interface CacheSurroundings {
   readonly clock: Clock
   readonly clusterClock: ClusterClock
   readonly events: CacheEvents
+  /** What all of them may hold in memory together. Default: no limit. */
+  readonly memory?: MemoryBudget | undefined
 }
 
 export interface ReadOptions<Value> {

@@ -21,8 +21,8 @@ export function assembleCache(options: HybridCacheOptions, around: CacheSurround
   const { name } = options
   const { applied, lease, clock, events } = around
   const statistics = new CacheStatistics()
-  const memory = new MemoryTier(name, options, events)
-  const entries = new Entries(options, around, memory.measured)
+  const memory = new MemoryTier(name, options, events, around.memory)
+  const entries = new Entries(options, around)
   const tiers = new Tiers(options, around, entries, memory, statistics)
   const loader = new Loader(options, around, entries, memory, statistics)
   const flights = new Flights(

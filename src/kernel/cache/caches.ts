@@ -63,6 +63,15 @@ export class Caches {
     return [...this.#byName.values()]
   }
 
+  /**
+   * Bytes that all of them hold in memory, keys and the entries themselves included, by an estimate; and how many they may
+   * hold together.
+   */
+  get inMemory(): { readonly bytes: number; readonly maxBytes: number } {
+    const { memory } = this.around
+    return { bytes: memory?.heldBytes ?? 0, maxBytes: memory?.maxBytes ?? Number.POSITIVE_INFINITY }
+  }
+
   get events(): CacheEvents {
     return this.around.events
   }

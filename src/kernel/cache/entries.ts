@@ -27,7 +27,6 @@ export class Entries {
   constructor(
     private readonly options: HybridCacheOptions,
     private readonly around: CacheSurroundings,
-    private readonly measured: boolean,
   ) {
     this.cacheName = dependencyOn.cache(options.name)
     this.#cacheSlot = around.applied.invalidations.slotOf(this.cacheName)
@@ -126,7 +125,7 @@ export class Entries {
       usableUntil: options.failSafe
         ? Math.max(freshUntil, Math.floor(clusterClock.toLocal(life.usableUntil)))
         : freshUntil,
-      bytes: Math.ceil(options.sizeBytes ?? (this.measured ? estimatedBytes(kept) : 0)),
+      bytes: Math.ceil(options.sizeBytes ?? (isForMemory(options) ? estimatedBytes(kept) : 0)),
       etag,
       lastModified,
       loadedAt: Math.floor(life.loadedAt - processBeganAt),
@@ -141,6 +140,11 @@ const processBeganAt = Math.floor(Date.now())
 
 /** One for all that have none. */
 const noNames: readonly string[] = []
+
+/** A fail-safe copy is kept in memory all the same. */
+function isForMemory({ skipL1Write, failSafe }: EntryOptions): boolean {
+  return !skipL1Write || failSafe
+}
 
 /** A time to live, shortened by a random part of the jitter, in whole ms; at least 1 ms. */
 function earlier(ttlMs: number, jitterMs: number): number {

@@ -40,7 +40,7 @@ export interface EntryOptions {
   readonly skipL2Write: boolean
   /** Whether each caller gets a copy of its own to change, rather than a frozen value that all share. */
   readonly clone: boolean
-  /** Bytes that the value counts for in memory; measured where a limit asks for it. */
+  /** Bytes that the value counts for in memory; estimated if it is not said. */
   readonly sizeBytes?: number | undefined
 }
 

@@ -63,7 +63,7 @@ export class HybridCache<Value = unknown, Key extends string = string> {
     applied.onEpoch(() => memory.clear())
   }
 
-  /** What this node holds of the cache. Bytes are estimates, and 0 where no limit has them measured. */
+  /** What this node holds of the cache. Bytes are those of the values, by an estimate. */
   get inMemory(): { readonly entries: number; readonly bytes: number; readonly evictions: number } {
     const { size, bytes, evictions } = this.#memory
     return { entries: size, bytes, evictions }

@@ -1,9 +1,18 @@
 import type { CacheEntry } from './cache-entry.js'
 import type { CacheEvents } from './cache-events.js'
 import type { MemoryLimits } from './cache-options.js'
+import { MemoryBudget, type MemoryHolder } from './memory-budget.js'
 
 /** How many entries an eviction passes over at most, in a row: it must not keep the event loop. */
 const longestWalk = 64
+
+/**
+ * Bytes that an entry takes beside its value: a promise of some twenty fields, its place in the `Map`, its slots. And those of
+ * a string, which a key and each name are.
+ */
+const bytesOfEntry = 256
+const bytesOfString = 16
+const bytesOfCharacter = 2
 
 /**
  * L1: the entries of one cache in this node's memory. Where there is no room, what nobody has asked for goes, the
@@ -12,34 +21,36 @@ const longestWalk = 64
  * was asked for once, by a job that reads everything, goes before what is asked for again and again. (SIEVE: Zhang et
  * al., NSDI '24.)
  */
-export class MemoryTier {
+export class MemoryTier implements MemoryHolder {
   evictions = 0
   #bytes = 0
+  #heldBytes = 0
   /** In the order in which they came; a value that takes another's place takes its place in that order, too. */
   readonly #entries = new Map<string, CacheEntry>()
   #hand: MapIterator<[string, CacheEntry]> | undefined
-  readonly #measured: boolean
 
   constructor(
     private readonly cache: string,
     private readonly limits: MemoryLimits,
     private readonly events: CacheEvents,
+    /** What it shares with the other caches of the node. */
+    private readonly budget = new MemoryBudget(),
   ) {
-    this.#measured = limits.maxBytes !== undefined
-  }
-
-  /** Whether the bytes of entries matter here. */
-  get measured(): boolean {
-    return this.#measured || this.limits.maxEntryBytes !== undefined
+    budget.join(this)
   }
 
   get size(): number {
     return this.#entries.size
   }
 
-  /** Estimated bytes of all values; 0 where no limit has them measured. */
+  /** Estimated bytes of all values. */
   get bytes(): number {
     return this.#bytes
+  }
+
+  /** The same with keys, names and the entries themselves. */
+  get heldBytes(): number {
+    return this.#heldBytes
   }
 
   get(key: string): CacheEntry | undefined {
@@ -56,7 +67,7 @@ export class MemoryTier {
    */
   keep(key: string, entry: CacheEntry): boolean {
     const { maxEntryBytes = Number.POSITIVE_INFINITY, maxBytes = Number.POSITIVE_INFINITY } = this.limits
-    if (entry.bytes > Math.min(maxEntryBytes, maxBytes)) {
+    if (entry.bytes > Math.min(maxEntryBytes, maxBytes) || footprint(key, entry) > this.budget.maxBytes) {
       // What it was to replace is older.
       this.delete(key)
       return false
@@ -64,35 +75,44 @@ export class MemoryTier {
     this.#makeRoom(key, entry)
     const replaced = this.#entries.get(key)
     entry.wasHit = replaced?.wasHit ?? false
-    this.#count(replaced, entry)
+    this.#count(key, replaced, entry)
     this.#entries.set(key, entry)
     return true
   }
 
   delete(key: string): void {
-    this.#count(this.#entries.get(key), undefined)
+    this.#count(key, this.#entries.get(key), undefined)
     this.#entries.delete(key)
   }
 
   clear(): void {
     this.#entries.clear()
+    this.budget.count(-this.#heldBytes)
     this.#bytes = 0
+    this.#heldBytes = 0
     // It would keep all of them.
     this.#hand = undefined
+  }
+
+  giveUpOne(): void {
+    this.#evict('total-bytes')
   }
 
   /** Before the entry is there, as it would be the first to go: nobody has asked for it yet. */
   #makeRoom(key: string, entry: CacheEntry): void {
     const { maxEntries, maxBytes = Number.POSITIVE_INFINITY } = this.limits
-    while (this.#entries.size > 0) {
+    const needed = footprint(key, entry)
+    for (;;) {
       const replaced = this.#entries.get(key)
-      const tooMany = replaced === undefined && this.#entries.size >= maxEntries
-      if (!tooMany && this.#bytes - (replaced?.bytes ?? 0) + entry.bytes <= maxBytes) return
-      this.#evict(tooMany ? 'entries' : 'bytes')
+      if (replaced === undefined && this.#entries.size >= maxEntries) this.#evict('entries')
+      else if (this.#bytes - (replaced?.bytes ?? 0) + entry.bytes > maxBytes) this.#evict('bytes')
+      else if (!this.budget.hasRoomFor(needed - (replaced ? footprint(key, replaced) : 0)))
+        this.budget.giveUpOne()
+      else return
     }
   }
 
-  #evict(reason: 'entries' | 'bytes'): void {
+  #evict(reason: 'entries' | 'bytes' | 'total-bytes'): void {
     for (let passed = 0; ; passed++) {
       const [key, entry] = this.#next()
       if (!entry.wasHit || passed === longestWalk) {
@@ -117,7 +137,17 @@ export class MemoryTier {
     }
   }
 
-  #count(removed: CacheEntry | undefined, added: CacheEntry | undefined): void {
-    if (this.#measured) this.#bytes += (added?.bytes ?? 0) - (removed?.bytes ?? 0)
+  #count(key: string, removed: CacheEntry | undefined, added: CacheEntry | undefined): void {
+    this.#bytes += (added?.bytes ?? 0) - (removed?.bytes ?? 0)
+    const held = (added ? footprint(key, added) : 0) - (removed ? footprint(key, removed) : 0)
+    this.#heldBytes += held
+    this.budget.count(held)
   }
+}
+
+/** Bytes that an entry takes in memory, within a factor of two. */
+function footprint(key: string, { bytes, names }: CacheEntry): number {
+  let sum = bytesOfEntry + bytes + bytesOfString + key.length * bytesOfCharacter
+  for (const name of names) sum += bytesOfString + name.length * bytesOfCharacter
+  return sum
 }

@@ -2,6 +2,7 @@ import { describe, expect, test } from '@jest/globals'
 import fc from 'fast-check'
 import { CacheEntry, never, share } from '../../../src/kernel/cache/cache-entry.js'
 import { CacheEvents } from '../../../src/kernel/cache/cache-events.js'
+import { MemoryBudget } from '../../../src/kernel/cache/memory-budget.js'
 import { MemoryTier } from '../../../src/kernel/cache/memory-tier.js'
 import { seed } from '../../support/seed.js'
 import { silentLogger } from '../../support/silent-logger.js'
@@ -158,6 +159,78 @@ describe('memory', () => {
     for (const key of ['a', 'b', 'c']) memory.keep(key, entry(50))
     expect(['a', 'b', 'c'].map((key) => memory.get(key) !== undefined)).toEqual([false, true, true])
     expect([memory.size, memory.bytes]).toEqual([2, 100])
+  })
+})
+
+describe('memory that several caches share', () => {
+  const shared = (maxBytes: number, count: number, limits: { maxBytes?: number } = {}) => {
+    const budget = new MemoryBudget(maxBytes)
+    const events = new CacheEvents(silentLogger)
+    const caches = Array.from(
+      { length: count },
+      (_, index) => new MemoryTier(`cache ${index}`, { maxEntries: 1_000_000, ...limits }, events, budget),
+    )
+    return { budget, caches, events }
+  }
+
+  test('is never more than it may be, and what is counted is what is there, whatever is kept, deleted and cleared', () => {
+    const cache = fc.nat(2)
+    const key = fc.nat(60).map(String)
+    const step = fc.oneof(
+      {
+        weight: 8,
+        arbitrary: fc.record({ do: fc.constant('keep' as const), cache, key, bytes: fc.nat(900) }),
+      },
+      { weight: 2, arbitrary: fc.record({ do: fc.constant('delete' as const), cache, key }) },
+      { weight: 1, arbitrary: fc.record({ do: fc.constant('clear' as const), cache }) },
+    )
+    fc.assert(
+      fc.property(fc.nat(20_000), fc.array(step, { maxLength: 300, size: 'max' }), (maxBytes, steps) => {
+        const { budget, caches } = shared(maxBytes, 3)
+        for (const one of steps) {
+          const memory = caches[one.cache]!
+          if (one.do === 'keep') {
+            const kept = memory.keep(one.key, entry(one.bytes))
+            expect(memory.get(one.key) !== undefined).toBe(kept)
+          } else if (one.do === 'delete') memory.delete(one.key)
+          else memory.clear()
+          expect(budget.heldBytes).toBeLessThanOrEqual(maxBytes)
+          expect(budget.heldBytes).toBe(caches.reduce((sum, { heldBytes }) => sum + heldBytes, 0))
+        }
+        for (const memory of caches) memory.clear()
+        expect(budget.heldBytes).toBe(0)
+      }),
+      { seed },
+    )
+  })
+
+  test('is taken from the cache that holds most of it, so that ever new keys of one push nothing out of another', () => {
+    const { budget, caches, events } = shared(1_000_000, 2)
+    const [wanted, flooded] = caches as [MemoryTier, MemoryTier]
+    const reasons = new Set<string>()
+    events.on('evicted', ({ cache, reason }) => reasons.add(`${cache}: ${reason}`))
+    for (let index = 0; index < 100; index++) wanted.keep(`${index}`, entry(1_000))
+    for (let index = 0; index < 10_000; index++) flooded.keep(`${index}`, entry(1_000))
+    expect([wanted.size, wanted.evictions]).toEqual([100, 0])
+    expect(flooded.evictions).toBeGreaterThan(9_000)
+    expect(budget.heldBytes).toBeGreaterThan(990_000)
+    expect([...reasons]).toEqual(['cache 1: total-bytes'])
+  })
+
+  test('is taken by keys and names, however small their values are', () => {
+    const { caches } = shared(10_000_000, 1)
+    for (let index = 0; index < 100_000; index++) caches[0]!.keep(`${index}`, entry(0))
+    expect(caches[0]!.size).toBeLessThan(40_000)
+    caches[0]!.clear()
+    for (let index = 0; index < 10_000; index++) caches[0]!.keep(`${index}`.padStart(1_024), entry(0))
+    expect(caches[0]!.size).toBeLessThan(5_000)
+  })
+
+  test('takes no value that is larger than all of it', () => {
+    const { caches } = shared(100_000, 1)
+    caches[0]!.keep('small', entry(1_000))
+    expect(caches[0]!.keep('large', entry(100_000))).toBe(false)
+    expect([caches[0]!.size, caches[0]!.evictions]).toEqual([1, 0])
   })
 })
 
