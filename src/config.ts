@@ -73,6 +73,10 @@ const schema = z.object({
   LOAD_CONCURRENCY: integer(1, 1_000).default(12),
   LOAD_QUEUE: integer(0, 1_000_000).default(2_000),
   REDIS_TIMEOUT_MS: integer(10, 60_000).default(250),
+  REDIS_ENCRYPTION: z
+    .enum(['true', 'false'])
+    .transform((text) => text === 'true')
+    .default(false),
   OUTBOX_RETENTION_HOURS: integer(1, 87_600).default(168),
   SHUTDOWN_TIMEOUT_MS: integer(100, 600_000).default(9_000),
   FAULTS: z

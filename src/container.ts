@@ -106,7 +106,12 @@ export function createParts(
     timeoutMs: config.MAX_STALENESS_MS,
   })
   const ownHints = redis
-    ? new RedisHints(redis, new HintCodec(installation), clock, logger)
+    ? new RedisHints(
+        redis,
+        new HintCodec(installation, { encrypted: config.REDIS_ENCRYPTION }),
+        clock,
+        logger,
+      )
     : new NotifyHints(config.DATABASE_URL, notifyChannel, clock, logger)
   const hints = wrappers.hints?.(ownHints) ?? ownHints
   const asked = wrappers.journal?.(journal) ?? journal
@@ -136,6 +141,7 @@ export function createParts(
     ? new RedisTier(redis, installation, logger, events, {
         maximumPayloadBytes: config.CACHE_MAX_PAYLOAD_BYTES,
         compressAboveBytes: config.CACHE_COMPRESS_ABOVE_BYTES,
+        encrypted: config.REDIS_ENCRYPTION,
         clusterClock,
       })
     : noSharedTier

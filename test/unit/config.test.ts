@@ -46,6 +46,7 @@ describe('the configuration', () => {
     ['ADMIN_TOKEN', 'hunter2-hunter2'],
     ['LOG_LEVEL', 'loud'],
     ['RUN_MIGRATIONS', 'yes'],
+    ['REDIS_ENCRYPTION', '1'],
     ['MAX_STALENESS_MS', '199'],
     ['MAX_STALENESS_MS', '60001'],
     ['CHECK_INTERVAL_MS', '19'],

@@ -18,7 +18,7 @@ import { PendingReads } from './pending-reads.js'
 import type { Serializer } from './serializer.js'
 import type { LoadLock, SharedEntry, SharedKey, SharedTier } from './shared-tier.js'
 import { StructuredSerializer } from './structured-serializer.js'
-import { formatVersion, PayloadTooLargeError, WireFormat } from './wire-format.js'
+import { PayloadTooLargeError, WireFormat } from './wire-format.js'
 
 /** Consecutive failures after which Redis is left alone, and for how many ms until it is tried again. */
 const failuresToOpen = 3
@@ -37,6 +37,8 @@ export interface RedisTierOptions {
   readonly maximumPayloadBytes?: number | undefined
   /** Bytes from which on a value is compressed. Default: never. */
   readonly compressAboveBytes?: number | undefined
+  /** Whether values are encrypted. Default: false; they are signed in any case. */
+  readonly encrypted?: boolean | undefined
   /** Says when a lock is over, on all nodes alike. Default: the wall clock. */
   readonly clusterClock?: Pick<ClusterClock, 'now'> | undefined
 }
@@ -80,6 +82,7 @@ export class RedisTier implements SharedTier {
       serializer: options.serializer ?? new StructuredSerializer(),
       maximumPayloadBytes: options.maximumPayloadBytes ?? 1_048_576,
       compressAboveBytes: options.compressAboveBytes ?? Number.POSITIVE_INFINITY,
+      encrypted: options.encrypted,
     })
     this.#stored = new BoundedReads(redis, this.#format.maximumBytes)
     this.#locks = new LoadLocks(redis, installation, options.clusterClock ?? { now: Date.now })
@@ -252,7 +255,7 @@ export class RedisTier implements SharedTier {
 
   /** What comes before the epoch says what it is, so that no key of a cache can pass for a lock. */
   #nameOf({ epoch, cache, key }: SharedKey, kind: 'entry' | 'lock' = 'entry'): string {
-    const mark = kind === 'entry' ? `v${formatVersion}` : `lock-v${lockVersion}`
+    const mark = kind === 'entry' ? this.#format.mark : `lock-v${lockVersion}-${this.#format.mark}`
     return `${this.installation.namespace}:${mark}:${epoch}:${cache}:${key}`
   }
 }

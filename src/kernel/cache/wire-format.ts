@@ -2,6 +2,7 @@ import { timingSafeEqual } from 'node:crypto'
 import { promisify } from 'node:util'
 import { constants, deflateRaw, inflateRaw } from 'node:zlib'
 import { z } from 'zod'
+import { Cipher } from '../journal/cipher.js'
 import { Mac } from '../journal/mac.js'
 import type { Serializer } from './serializer.js'
 import type { SharedEntry } from './shared-tier.js'
@@ -12,9 +13,14 @@ const inflate = promisify(inflateRaw)
 /** Changes whenever entries are written differently, so that a release ignores, and never misreads, those of another. */
 export const formatVersion = 3
 
+/** Set in the version of what is encrypted: neither can pass for the other. */
+const encryptedVersion = formatVersion | 0x80
+
 /*
  * version | serializer | flags | mac (32) | position, loadedAt, freshUntil, usableUntil, l1TtlMs (doubles)
  * | length of meta (uint32) | meta (JSON, empty if there is none) | payload
+ *
+ * Where it is encrypted, all behind the flags is: in place of the mac are the salt (16) and the tag (16).
  */
 const macStart = 3
 const macLength = 32
@@ -48,6 +54,8 @@ export interface WireFormatOptions {
   readonly maximumPayloadBytes: number
   /** Bytes from which on a payload is compressed, if that makes it smaller; `Infinity`: never. */
   readonly compressAboveBytes: number
+  /** Whether entries are encrypted. Those that are not are not read then, nor the other way round. */
+  readonly encrypted?: boolean | undefined
 }
 
 /** A value's payload, or its names, are larger than L2 is to hold. */
@@ -56,11 +64,13 @@ export class PayloadTooLargeError extends Error {
 }
 
 /**
- * How an entry lies in Redis. It is signed together with its key: a Redis that somebody else can write to could
+ * How an entry lies in Redis. It is signed, or encrypted, together with its key: a Redis that somebody else can write to could
  * otherwise put words into this service's mouth, or one user's value under another's key.
  */
 export class WireFormat {
   readonly #mac: Mac
+  readonly #cipher: Cipher | undefined
+  readonly #version: number
   readonly #expected = Buffer.alloc(macLength)
   /** Copied into, as a `subarray` for each comparison costs more than copying 32 bytes. */
   readonly #found = Buffer.alloc(macLength)
@@ -70,6 +80,13 @@ export class WireFormat {
     private readonly options: WireFormatOptions,
   ) {
     this.#mac = new Mac(installation)
+    this.#cipher = options.encrypted ? new Cipher(installation, 'entries in Redis') : undefined
+    this.#version = this.#cipher ? encryptedVersion : formatVersion
+  }
+
+  /** Stands in the name of each entry in Redis, so that nodes that write another format have entries of their own. */
+  get mark(): string {
+    return this.#cipher ? `v${formatVersion}-encrypted` : `v${formatVersion}`
   }
 
   /** Of the longest entry that is read here. A node with a larger limit of its own may write longer ones. */
@@ -98,19 +115,33 @@ export class WireFormat {
   decode(name: string, bytes: Buffer): SharedEntry | undefined | Promise<SharedEntry | undefined> {
     // First of all: to hash what somebody has put there takes time by its length.
     if (bytes.length < metaStart || bytes.length > this.maximumBytes) return undefined
-    if (bytes[0] !== formatVersion) return undefined
+    if (bytes[0] !== this.#version) return undefined
     if (bytes[1] !== this.options.serializer.format) return undefined
     // Before anything in it is believed, its own lengths included.
-    this.#expected.write(this.#macOf(name, bytes), 'latin1')
-    bytes.copy(this.#found, 0, macStart, headerStart)
-    if (!timingSafeEqual(this.#expected, this.#found)) return undefined
-    const payloadStart = metaStart + bytes.readUInt32LE(metaLengthStart)
-    const payload = bytes.subarray(payloadStart)
-    if (bytes[2] !== compressed) return this.#entry(bytes, payloadStart, payload)
+    const clear = this.#cipher ? this.#decrypt(this.#cipher, name, bytes) : this.#verify(name, bytes)
+    if (!clear) return undefined
+    const payloadStart = metaStart + clear.readUInt32LE(metaLengthStart)
+    const payload = clear.subarray(payloadStart)
+    if (clear[2] !== compressed) return this.#entry(clear, payloadStart, payload)
     return inflate(payload, { maxOutputLength: this.options.maximumPayloadBytes }).then(
-      (inflated) => this.#entry(bytes, payloadStart, inflated),
+      (inflated) => this.#entry(clear, payloadStart, inflated),
       () => undefined,
     )
+  }
+
+  #verify(name: string, bytes: Buffer): Buffer | undefined {
+    this.#expected.write(this.#macOf(name, bytes), 'latin1')
+    bytes.copy(this.#found, 0, macStart, headerStart)
+    return timingSafeEqual(this.#expected, this.#found) ? bytes : undefined
+  }
+
+  #decrypt(cipher: Cipher, name: string, bytes: Buffer): Buffer | undefined {
+    const message = cipher.decrypt(name, bytes.subarray(0, macStart), bytes.subarray(macStart))
+    if (!message) return undefined
+    const clear = Buffer.allocUnsafe(bytes.length)
+    bytes.copy(clear, 0, 0, macStart)
+    message.copy(clear, headerStart)
+    return clear
   }
 
   async #compress(name: string, entry: SharedEntry, payload: Uint8Array): Promise<Buffer> {
@@ -124,7 +155,7 @@ export class WireFormat {
     const meta = Buffer.from(metaOf(entry))
     if (meta.length > largestMeta) throw new PayloadTooLargeError()
     const bytes = Buffer.allocUnsafe(metaStart + meta.length + payload.byteLength)
-    bytes[0] = formatVersion
+    bytes[0] = this.#version
     bytes[1] = this.options.serializer.format
     bytes[2] = flags
     const { position, loadedAt, freshUntil, usableUntil, l1TtlMs } = entry
@@ -133,7 +164,11 @@ export class WireFormat {
     bytes.writeUInt32LE(meta.length, metaLengthStart)
     bytes.set(meta, metaStart)
     bytes.set(payload, metaStart + meta.length)
-    bytes.write(this.#macOf(name, bytes), macStart, 'latin1')
+    if (this.#cipher)
+      this.#cipher
+        .encrypt(name, bytes.subarray(0, macStart), bytes.subarray(headerStart))
+        .copy(bytes, macStart)
+    else bytes.write(this.#macOf(name, bytes), macStart, 'latin1')
     return bytes
   }
 

@@ -1,4 +1,5 @@
 import { timingSafeEqual } from 'node:crypto'
+import { Cipher, cipherOverhead } from './cipher.js'
 import type { Installation } from './installation.js'
 import type { JournalMessage } from './journal.js'
 import { Mac } from './mac.js'
@@ -44,22 +45,30 @@ export interface EncodedHint {
 }
 
 /**
- * Signs hints with a secret that only Postgres hands out: a hint is applied without asking the database, so
+ * Signs hints, or encrypts them, with a secret that only Postgres hands out: a hint is applied without asking the database, so
  * whoever has Redis alone must not be able to make one. The channel is signed with it, or a hint of another
  * installation could be replayed here.
  */
 export class HintCodec {
   readonly #mac: Mac
+  readonly #cipher: Cipher | undefined
+  /** Bytes of the longest hint that anybody here sends, as UTF-8; what is longer need not be looked at. */
+  readonly longestBytes: number
 
-  constructor(private readonly installation: Pick<Installation, 'namespace' | 'secret'>) {
+  /** @param options.encrypted whether hints are encrypted; those that are not are not heard then, nor the other way round */
+  constructor(
+    private readonly installation: Pick<Installation, 'namespace' | 'secret'>,
+    { encrypted = false }: { readonly encrypted?: boolean | undefined } = {},
+  ) {
     this.#mac = new Mac(installation)
+    this.#cipher = encrypted ? new Cipher(installation, 'hints in Redis') : undefined
+    this.longestBytes = encrypted
+      ? Math.ceil(((cipherOverhead + 3 * maximumLength) * 4) / 3) + 4
+      : signatureLength + 3 * maximumLength
   }
 
-  /** Bytes of the longest hint that anybody here sends, as UTF-8; what is longer need not be looked at. */
-  readonly longestBytes = signatureLength + 3 * maximumLength
-
   get channel(): string {
-    return `${this.installation.namespace}:hints-v${formatVersion}`
+    return `${this.installation.namespace}:hints-v${formatVersion}${this.#cipher ? '-encrypted' : ''}`
   }
 
   /** In pieces, which are hints that each continue the one before: whoever hears all of them has heard the whole. */
@@ -67,27 +76,47 @@ export class HintCodec {
     const pieces = piecesOf(hint)
     const length = pieces.reduce((sum, { body }) => sum + body.length, 0)
     const sent = length <= maximumLength ? pieces : piecesOf({ ...hint, messages: [] })
-    return sent.map(({ piece, body }) => ({ hint: piece, text: this.#sign(body) + body }))
+    return sent.map(({ piece, body }) => ({
+      hint: piece,
+      text: this.#cipher ? this.#encrypted(this.#cipher, body) : this.#sign(body) + body,
+    }))
   }
 
-  /** Undefined for whatever was not signed here; what it says is not looked at before that. */
+  /** Undefined for whatever was not signed, or encrypted, here; what it says is not looked at before that. */
   decode(text: string): Hint | undefined {
-    if (text.length > signatureLength + maximumLength) return undefined
-    const body = text.slice(signatureLength)
-    const expected = Buffer.from(this.#sign(body), 'latin1')
-    const given = Buffer.from(text.slice(0, signatureLength), 'latin1')
-    if (given.length !== expected.length || !timingSafeEqual(given, expected)) return undefined
+    const body = this.#cipher ? this.#decrypted(this.#cipher, text) : this.#verified(text)
+    if (body === undefined) return undefined
     const parsed: unknown = JSON.parse(body)
     if (!isWireHint(parsed)) return undefined
     const [epoch, head, runs] = parsed
     return { epoch, head, messages: messagesOf(runs) }
   }
 
+  #verified(text: string): string | undefined {
+    if (text.length > signatureLength + maximumLength) return undefined
+    const body = text.slice(signatureLength)
+    const expected = Buffer.from(this.#sign(body), 'latin1')
+    const given = Buffer.from(text.slice(0, signatureLength), 'latin1')
+    return given.length === expected.length && timingSafeEqual(given, expected) ? body : undefined
+  }
+
   #sign(body: string): string {
     const write = (input: Buffer, start: number): number => start + input.write(body, start)
     return this.#mac.of(this.channel, Buffer.byteLength(body), write, 'hex').slice(0, signatureLength)
   }
+
+  /** As text, which is what hints are heard as. */
+  #encrypted(cipher: Cipher, body: string): string {
+    return cipher.encrypt(this.channel, noHeader, Buffer.from(body)).toString('base64')
+  }
+
+  #decrypted(cipher: Cipher, text: string): string | undefined {
+    if (text.length > this.longestBytes) return undefined
+    return cipher.decrypt(this.channel, noHeader, Buffer.from(text, 'base64'))?.toString()
+  }
 }
+
+const noHeader = Buffer.alloc(0)
 
 interface Piece {
   readonly piece: Hint

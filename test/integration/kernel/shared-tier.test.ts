@@ -200,7 +200,7 @@ describe('a lock that no node has taken', () => {
       await cache.getOrCreate('a', async () => 'loaded')
       await until('its name in Redis is known', async () => (await keysOf(':a')).length > 0)
       const [entry] = (await keysOf(':a')).filter((key) => key.includes(settings.name))
-      const lock = entry!.replace(/:v3:(.*):a$/, ':lock-v4:$1:b')
+      const lock = entry!.replace(/:v3:(.*):a$/, ':lock-v4-v3:$1:b')
       await redis.set(lock, `${position}:${'f'.repeat(36)}`, 'PX', 600_000)
       expect(await cache.getOrCreate('b', async () => 'loaded')).toBe('loaded')
     },

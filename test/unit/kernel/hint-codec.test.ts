@@ -151,3 +151,55 @@ describe('hints', () => {
     expect(codec.decode(textOf(together))).toEqual({ ...together, messages: [] })
   })
 })
+
+describe('encrypted hints', () => {
+  const installation = { namespace: 'here', secret }
+  const encrypting = new HintCodec(installation, { encrypted: true })
+
+  test('arrive as they were sent, and leave nothing of the events to read', () => {
+    fc.assert(
+      fc.property(fc.jsonValue(), (payload) => {
+        const sent = { ...hint, messages: [{ ...hint.messages[0]!, payload }] }
+        const text = textOf(sent, encrypting)
+        expect(Buffer.from(text, 'base64').includes('users.user-renamed')).toBe(false)
+        expect(encrypting.decode(text)).toEqual(JSON.parse(JSON.stringify(sent)))
+      }),
+      { seed },
+    )
+  })
+
+  test('with one byte changed anywhere, or cut off, are dropped', () => {
+    const bytes = Buffer.from(textOf(hint, encrypting), 'base64')
+    for (let index = 0; index < bytes.length; index++) {
+      const changed = Buffer.from(bytes)
+      changed[index] = bytes[index]! ^ 1
+      expect(encrypting.decode(changed.toString('base64'))).toBeUndefined()
+      expect(encrypting.decode(bytes.subarray(0, index).toString('base64'))).toBeUndefined()
+    }
+  })
+
+  test('and those that are only signed are not heard by each other’s nodes', () => {
+    expect(encrypting.channel).not.toBe(codec.channel)
+    expect(encrypting.decode(encoded)).toBeUndefined()
+    expect(codec.decode(textOf(hint, encrypting))).toBeUndefined()
+  })
+
+  test('of another installation, or another secret, are dropped', () => {
+    for (const other of [
+      { ...installation, namespace: 'there' },
+      { ...installation, secret: Buffer.from('guessed') },
+    ])
+      expect(encrypting.decode(textOf(hint, new HintCodec(other, { encrypted: true })))).toBeUndefined()
+  })
+
+  test('are not longer than what is looked at, and what is longer is not', () => {
+    const long = { ...hint, messages: [{ ...hint.messages[0]!, payload: '\u{10ffff}'.repeat(250_000) }] }
+    for (const by of [codec, encrypting]) {
+      const text = textOf(long, by)
+      expect(text.length).toBeGreaterThan(500_000)
+      expect(Buffer.byteLength(text)).toBeLessThanOrEqual(by.longestBytes)
+      expect(by.decode(text)).toEqual(long)
+      expect(by.decode('x'.repeat(by.longestBytes + 1))).toBeUndefined()
+    }
+  })
+})

@@ -46,7 +46,10 @@ const shouting: Serializer = {
   deserialize: (bytes) => Buffer.from(bytes).toString(),
 }
 
-describe('an entry on its way through Redis', () => {
+describe.each([
+  ['signed', {}],
+  ['encrypted', { encrypted: true }],
+])('an entry on its way through Redis, %s', (_, options: Partial<WireFormatOptions>) => {
   test('comes back with all that is known of it', async () => {
     const entry = entryOf(
       { name: 'Ada', tags: [] },
@@ -57,7 +60,7 @@ describe('an entry on its way through Redis', () => {
         lasting: { clone: true, skipL1Write: true, sizeBytes: 12, eagerRefreshThreshold: 0.5 },
       },
     )
-    expect(await format().decode(name, await format().encode(name, entry))).toEqual(entry)
+    expect(await format(options).decode(name, await format(options).encode(name, entry))).toEqual(entry)
   })
 
   test('comes back as it was, whatever JSON it is and however long its names', async () => {
@@ -68,7 +71,7 @@ describe('an entry on its way through Redis', () => {
         fc.nat(),
         async (value, names, position) => {
           const entry = entryOf(value, { names, position })
-          const found = await format().decode(name, await format().encode(name, entry))
+          const found = await format(options).decode(name, await format(options).encode(name, entry))
           expect({ ...found, value: JSON.stringify(found?.value) }).toEqual({
             ...entry,
             value: JSON.stringify(value),
@@ -80,7 +83,7 @@ describe('an entry on its way through Redis', () => {
   })
 
   test('is nothing, and no error, once any byte of it has been changed, lost or added', async () => {
-    const bytes = Buffer.from(await format().encode(name, entryOf({ id: 1 }, { names: ['t:a'] })))
+    const bytes = Buffer.from(await format(options).encode(name, entryOf({ id: 1 }, { names: ['t:a'] })))
     const changed = fc.oneof(
       fc.tuple(fc.nat(bytes.length - 1), fc.integer({ min: 1, max: 255 })).map(([at, by]) => {
         const copy = Buffer.from(bytes)
@@ -93,12 +96,46 @@ describe('an entry on its way through Redis', () => {
     )
     await fc.assert(
       fc.asyncProperty(changed, async (other) => {
-        expect(await format().decode(name, other)).toBeUndefined()
+        expect(await format(options).decode(name, other)).toBeUndefined()
       }),
       { seed, numRuns: 500 },
     )
-    expect(await format().decode('another key', bytes)).toBeUndefined()
-    expect(await format({}, randomBytes(32)).decode(name, bytes)).toBeUndefined()
+    expect(await format(options).decode('another key', bytes)).toBeUndefined()
+    expect(await format(options, randomBytes(32)).decode(name, bytes)).toBeUndefined()
+  })
+})
+
+describe('encryption', () => {
+  const encrypting = format({ encrypted: true })
+  const secretive = entryOf({ name: 'Ada Lovelace' }, { names: ['t:nobility'] })
+  const bytesOf = (by: WireFormat) => by.encode(name, secretive) as Buffer
+
+  test('leaves nothing of value, names and times to read, and no two entries alike', () => {
+    expect(bytesOf(format()).includes('Lovelace')).toBe(true)
+    const bytes = bytesOf(encrypting)
+    for (const word of ['Ada', 'Lovelace', 'name', 'nobility']) expect(bytes.includes(word)).toBe(false)
+    expect(bytes.includes(bytesOf(format()).subarray(35, 75))).toBe(false)
+    expect(bytes.subarray(3)).not.toEqual(bytesOf(encrypting).subarray(3))
+  })
+
+  test('neither reads what is not encrypted, though it is truly signed, nor is read where there is none', () => {
+    const [clear, encrypted] = [bytesOf(format()), bytesOf(encrypting)]
+    expect(encrypting.decode(name, clear)).toBeUndefined()
+    expect(format().decode(name, encrypted)).toBeUndefined()
+    // Nor under the other’s version.
+    const [asEncrypted, asClear] = [Buffer.from(clear), Buffer.from(encrypted)]
+    asEncrypted[0] = encrypted[0]!
+    asClear[0] = clear[0]!
+    expect(encrypting.decode(name, asEncrypted)).toBeUndefined()
+    expect(format().decode(name, asClear)).toBeUndefined()
+  })
+
+  test('goes with compression', async () => {
+    const both = format({ encrypted: true, compressAboveBytes: 100 })
+    const long = entryOf('ada '.repeat(1_000))
+    const bytes = await both.encode(name, long)
+    expect(bytes.length).toBeLessThan(500)
+    expect(await both.decode(name, bytes)).toEqual(long)
   })
 })
 
