@@ -11,6 +11,7 @@ import { Loader } from './loader.js'
 import { MemoryTier } from './memory-tier.js'
 import { Misses, SingleLoads } from './misses.js'
 import { OneTierReads } from './one-tier-reads.js'
+import { RemovedEntries } from './removed-entries.js'
 import { Tiers } from './tiers.js'
 import { UncachedReads } from './uncached-reads.js'
 
@@ -39,6 +40,7 @@ export function assembleCache(options: HybridCacheOptions, around: CacheSurround
   return {
     statistics,
     memory,
+    removed: new RemovedEntries(name, applied, memory),
     entries,
     tiers,
     loader,

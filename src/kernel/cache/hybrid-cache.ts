@@ -51,7 +51,7 @@ export class HybridCache<Value = unknown, Key extends string = string> {
     this.name = name
     this.#defaults = checkedEntryOptions(entry)
     this.#parts = assembleCache(options, around)
-    const { statistics, memory, answers, entries } = this.#parts
+    const { statistics, memory, removed, answers, entries } = this.#parts
     this.statistics = statistics
     this.#memory = memory
     this.#answers = answers
@@ -61,6 +61,7 @@ export class HybridCache<Value = unknown, Key extends string = string> {
     applied.invalidations.invalidate(entries.cacheName, applied.position)
     // Stamps of another epoch are never fresh again; their memory is better given to what is.
     applied.onEpoch(() => memory.clear())
+    applied.observe({ removed: (names) => removed.drop(names) })
   }
 
   /** What this node holds of the cache. Bytes are those of the values, by an estimate. */

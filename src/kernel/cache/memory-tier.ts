@@ -60,6 +60,16 @@ export class MemoryTier implements MemoryHolder {
     return entry
   }
 
+  /** As `get`, but it does not count as asked for. */
+  peek(key: string): CacheEntry | undefined {
+    return this.#entries.get(key)
+  }
+
+  /** Goes on over what is added or removed meanwhile. */
+  keys(): MapIterator<string> {
+    return this.#entries.keys()
+  }
+
   /**
    * Keeps an entry in place of what there is.
    *

@@ -19,6 +19,8 @@ export interface JournalObserver {
   gap?(gap: { readonly applied: number; readonly received: number }): void
   /** Everything loaded so far has become stale. */
   flushed?(flush: { readonly position: number; readonly reason: string }): void
+  /** What was loaded so far and depends on one of these names is never to be answered again. */
+  removed?(names: readonly string[] | 'all'): void
   epochEntered?(entered: { readonly epoch: string; readonly position: number }): void
   /** A check applied what no hint had brought. */
   caughtUp?(reach: { readonly from: number; readonly to: number }): void
@@ -166,6 +168,7 @@ export class AppliedJournal {
     this.#numberingId = head.headId
     this.logger.warn({ position: head.head, reason }, 'everything cached on this node was invalidated')
     this.#tell((observer) => observer.flushed?.({ position: head.head, reason }))
+    this.#tell((observer) => observer.removed?.('all'))
   }
 
   /** Starts over in another history of the database. Stamps of the old one are never fresh again. */
@@ -212,7 +215,7 @@ export class AppliedJournal {
     const effect = this.rules.effectOf(message)
     const { position, numberingId } = message
     if ('flush' in effect) {
-      if (effect.flush === 'remove') this.invalidations.raiseRemovalFloor(position)
+      if (effect.flush === 'remove') this.#removeAll(position)
       else this.invalidations.raiseFloor(position)
       this.#flushed(position, effect.reason)
     } else {
@@ -233,7 +236,7 @@ export class AppliedJournal {
     const { invalidations } = this
     if (names === 'all') {
       if (kind === 'expire') invalidations.raiseExpiryFloor(position)
-      else if (kind === 'remove') invalidations.raiseRemovalFloor(position)
+      else if (kind === 'remove') this.#removeAll(position)
       else invalidations.raiseFloor(position)
       this.#flushed(position, `${type} asks for it`)
       return
@@ -243,6 +246,12 @@ export class AppliedJournal {
       else if (kind === 'expire') invalidations.expire(name, position)
       else invalidations.remove(name, position)
     }
+    if (kind === 'remove') this.#tell((observer) => observer.removed?.(names))
+  }
+
+  #removeAll(position: number): void {
+    this.invalidations.raiseRemovalFloor(position)
+    this.#tell((observer) => observer.removed?.('all'))
   }
 
   #flushed(position: number, reason: string): void {

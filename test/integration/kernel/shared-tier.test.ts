@@ -166,7 +166,7 @@ describe('what is far too large, of another type, or refused', () => {
     )
     // It is looked for twice: before its lock is taken, and after.
     expect(bytes).toBeLessThan(3 * mebibytes)
-    expect(tier(reader).statistics.rejected).toBeGreaterThan(before.rejected)
+    await until('it was rejected', () => tier(reader).statistics.rejected > before.rejected)
     expect(tier(reader).statistics.failures).toBe(before.failures)
     await until('the value has its place', async () => (await redis.strlen(key)) < mebibytes)
   })

@@ -1,0 +1,76 @@
+import { setImmediate as turn } from 'node:timers/promises'
+import { describe, expect, test } from '@jest/globals'
+import { type SimulatedNode, startSimulatedNode } from '../../support/simulated-node.js'
+import { until } from '../../support/until.js'
+
+const keysOf = (count: number) => Array.from({ length: count }, (_, index) => `${index}`)
+
+async function filled(count: number): Promise<SimulatedNode> {
+  const node = await startSimulatedNode({ cache: { maxEntries: count }, entry: { failSafe: true } })
+  for (const key of keysOf(count))
+    await node.cache.getOrCreate(key, async () => ({ key }), { tags: [Number(key) % 2 ? 'odd' : 'even'] })
+  expect(node.cache.inMemory.entries).toBe(count)
+  return node
+}
+
+describe('memory is given back', () => {
+  test('of a whole cache that is cleared, some entries in each turn of the event loop', async () => {
+    const node = await filled(10_000)
+    await node.cache.clear()
+    // Requests come in between.
+    expect(node.cache.inMemory.entries).toBeGreaterThanOrEqual(8_000)
+    let turns = 0
+    while (node.cache.inMemory.entries > 0) {
+      await turn()
+      turns++
+    }
+    expect(turns).toBeGreaterThanOrEqual(8)
+    expect(node.cache.inMemory).toMatchObject({ entries: 0, bytes: 0, evictions: 0 })
+  })
+
+  test('of keys that are removed, at once, and of no others', async () => {
+    const node = await filled(2_000)
+    await node.cache.remove('0', '2')
+    expect(node.cache.inMemory.entries).toBe(1_998)
+    expect(node.cache.peek('4')).toEqual({ key: '4' })
+    expect(node.cache.peek('2')).toBeUndefined()
+  })
+
+  test('not of what carries a tag that is removed: that takes no time by the number of entries', async () => {
+    const node = await filled(2_000)
+    await node.cache.removeByTag('odd')
+    await turn()
+    expect(node.cache.inMemory.entries).toBe(2_000)
+  })
+
+  test('of all that a clear finds while another goes through the entries', async () => {
+    const node = await filled(5_000)
+    await node.cache.clear()
+    await node.cache.getOrCreate('0', async () => 'new')
+    await node.cache.clear()
+    await until('they are gone', () => node.cache.inMemory.entries === 0)
+  })
+
+  test('not of what fail-safe may still answer, nor of what was loaded since', async () => {
+    const node = await filled(1_500)
+    await node.cache.clear({ keepFailSafe: true })
+    await node.cache.expire('1')
+    await node.apply({ keys: ['2'] })
+    for (let count = 0; count < 5; count++) await turn()
+    expect(node.cache.inMemory.entries).toBe(1_500)
+    await node.cache.clear()
+    await node.cache.getOrCreate('new', async () => 'new')
+    await until('the others are gone', () => node.cache.inMemory.entries === 1)
+    expect(node.cache.peek('new')).toBe('new')
+  })
+
+  test('where this node has missed what was removed', async () => {
+    const node = await filled(10)
+    const { applied } = node
+    applied.flushTo(
+      { head: applied.position + 5, headId: 'x' } as Parameters<typeof applied.flushTo>[0],
+      'gone',
+    )
+    expect(node.cache.inMemory.entries).toBe(0)
+  })
+})
