@@ -213,6 +213,15 @@ describe('the HTTP interface', () => {
         'GET /health/ready',
       ].sort(),
     )
+    // Whatever a schema makes of an id, clients are told what an id is.
+    const operation = body.paths['/users/{id}']?.get as { parameters: readonly Body[]; responses: Body }
+    expect(operation.parameters).toContainEqual(
+      expect.objectContaining({
+        name: 'id',
+        schema: expect.objectContaining({ type: 'string', format: 'uuid' }),
+      }),
+    )
+    expect(JSON.stringify(operation.responses)).toContain('"format":"uuid"')
     const docs = await fetch(`${node.url}/docs`)
     expect([docs.status, docs.headers.get('content-type')]).toEqual([200, 'text/html; charset=utf-8'])
   })
