@@ -132,7 +132,7 @@ export class Kernel1700000000000 implements MigrationInterface {
           end if;
           -- What it numbers is durable; the positions need not be, where a crash that takes them back ends their epoch,
           -- too. Aurora keeps unlogged tables through a crash: there, they could be given again to other events.
-          if (select relpersistence = 'u' and to_regproc('aurora_version') is null
+          if (select relpersistence = 'u' and to_regproc('pg_catalog.aurora_version') is null
               from pg_class where oid = 'aftercommit_kernel.journal_branch'::regclass) then
             perform set_config('synchronous_commit', 'off', true);
           elsif current_setting('synchronous_commit') in ('off', 'local') then

@@ -34,11 +34,14 @@ afterAll(async () => {
 })
 beforeEach(async () => {
   await sql('alter table aftercommit_kernel.journal_branch set unlogged')
-  await sql('drop function if exists aurora_version')
+  await superuser('drop function if exists pg_catalog.aurora_version')
 })
 
 const sql = (text: string, values: unknown[] = []) =>
   withClient(postgres.url, (client) => client.query(text, values))
+
+const superuser = (text: string) =>
+  withClient(postgres.superuserUrl.replace(/postgres$/, 'aftercommit'), (client) => client.query(text))
 
 /** Postgres ends all its processes when one has died, and recovers; the server is not started anew. */
 async function crash(): Promise<void> {
@@ -109,9 +112,9 @@ test('after a crash reading begins the epoch as well as numbering, and all find 
 
 test.each([
   ['the table is logged', 'alter table aftercommit_kernel.journal_branch set logged'],
-  ['the server is Aurora', `create function aurora_version() returns text return '17.4.0'`],
+  ['the server is Aurora', `create function pg_catalog.aurora_version() returns text return '17.4.0'`],
 ])('where a crash would not end their epoch, as %s, positions are flushed', async (_, asIs) => {
-  await sql(asIs)
+  await superuser(asIs)
   const { head } = await journal.read(0, 0)
   await numberBesideAnEarlierWriter()
   await crash()
