@@ -8,6 +8,7 @@ import { createServer } from './kernel/http/server.js'
 import type { Logger } from './kernel/observability/logger.js'
 import { hasAllMigrations, migrate } from './kernel/persistence/migrate.js'
 import { isConnectionFailure } from './kernel/persistence/persistence-errors.js'
+import { checkRights, reasonOf } from './kernel/persistence/rights.js'
 
 type Phase = 'starting' | 'serving' | 'stopping'
 
@@ -48,7 +49,7 @@ export class Node {
    * Listens at once, so that liveness and readiness can be asked for, and serves once migrations have run and
    * a first check has succeeded. Waits for Postgres as long as it takes; never for Redis.
    *
-   * @throws if the port is taken, or a migration fails
+   * @throws if the port is taken, a migration fails, or the role lacks rights (MissingRightsError)
    */
   start(): Promise<void> {
     this.#starting ??= this.#start()
@@ -158,7 +159,8 @@ export class Node {
     for (let attempt = 1; !signal.aborted; attempt++) {
       try {
         if (await this.#prepare()) return
-        this.logger.warn('migrations are pending and RUN_MIGRATIONS is false: waiting for them')
+        if (attempt % 10 === 1)
+          this.logger.warn('migrations are pending and RUN_MIGRATIONS is false: waiting for them')
       } catch (error) {
         if (!isConnectionFailure(error)) throw error
         if (attempt % 10 === 1)
@@ -171,15 +173,27 @@ export class Node {
   /** @returns false while migrations are pending that this node is not to run */
   async #prepare(): Promise<boolean> {
     const { dataSource, installation, journal, deliveries, handlers, check } = this.parts
-    if (!dataSource.isInitialized) await dataSource.initialize()
+    if (!dataSource.isInitialized) await this.#initialize()
+    const missing = await checkRights(dataSource)
     this.#migrated ||= await hasAllMigrations(dataSource)
     if (this.config.RUN_MIGRATIONS && !this.#migrated) await this.#migrate()
     this.#migrated ||= this.config.RUN_MIGRATIONS
     if (!this.#migrated) return false
+    if (missing.length > 0)
+      this.logger.warn({ missing }, 'the role lacks rights in Postgres: what needs them will fail')
     installation.learn(await journal.installation())
     await deliveries.register([...handlers.events.keys()])
     await check.start()
     return true
+  }
+
+  async #initialize(): Promise<void> {
+    try {
+      await this.parts.dataSource.initialize()
+    } catch (error) {
+      if (isConnectionFailure(error)) throw error
+      throw await reasonOf(error, this.config.DATABASE_URL)
+    }
   }
 
   /** On connections of their own: a migration may take longer than a request ever should. */
