@@ -8,6 +8,7 @@ import { FeatureFlag } from './src/modules/feature-flags/domain/feature-flag.js'
 import { Product } from './src/modules/pricing/domain/product.js'
 import { User } from './src/modules/users/domain/user.js'
 import { WelcomeMessage } from './src/modules/users/domain/welcome-message.js'
+import { readSecretFiles } from './src/secret-files.js'
 
 export interface DataSourceSettings {
   readonly databaseUrl: string
@@ -32,6 +33,8 @@ export function createDataSource({
     poolSize,
     entities: [User, WelcomeMessage, FeatureFlag, Product],
     migrations: [Kernel1700000000000, Users1700000001000, FeatureFlags1700000002000, Pricing1700000003000],
+    // Its own would print a failed migration's message, which may hold a row, beside the log.
+    logger: 'debug',
     // The migrations are the schema's only author.
     synchronize: false,
     extra: {
@@ -49,7 +52,7 @@ export function createDataSource({
 
 /** What `typeorm -d dist/ormconfig.js` finds. */
 export default createDataSource({
-  databaseUrl: process.env.DATABASE_URL ?? 'postgres://127.0.0.1:5432/aftercommit',
+  databaseUrl: readSecretFiles(process.env).DATABASE_URL || 'postgres://127.0.0.1:5432/aftercommit',
   // Migrations may take their time.
   timeoutMs: 600_000,
 })

@@ -1,11 +1,10 @@
 import { hostname } from 'node:os'
 import { z } from 'zod'
+import { ConfigError } from './config-error.js'
 import { type Fault, parseFaults } from './kernel/faults.js'
+import { readSecretFiles } from './secret-files.js'
 
-/** A setting that the node cannot start with. The message is one line and names it. */
-export class ConfigError extends Error {
-  override readonly name = 'ConfigError'
-}
+export { ConfigError }
 
 const integer = (least: number, most: number) =>
   z
@@ -30,6 +29,12 @@ function isDecodable(text: string): boolean {
     return false
   }
 }
+
+/** Of NODE_ENV, where a node may be made to fail; the empty one is that which is not set. Whatever else is said, `prod` or `live`, is not. */
+const placesForFaults = ['', 'development', 'test']
+
+/** In one line, however it was set. */
+const printable = (text: string) => text.replaceAll(/[^\x21-\x7e]+/g, ' ').slice(0, 40)
 
 const isPowerOfTwo = (n: number) => Number.isInteger(Math.log2(n))
 
@@ -100,12 +105,15 @@ export type Config = z.output<typeof schema>
  * @throws ConfigError naming the first setting that will not do; values are not repeated, as some are secrets
  */
 export function readConfig(environment: Readonly<Record<string, string | undefined>>): Config {
-  const given = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''))
+  const given = Object.fromEntries(
+    Object.entries(readSecretFiles(environment)).filter(([, value]) => value !== ''),
+  )
   const parsed = schema.safeParse(given)
   if (!parsed.success) {
     const [issue] = parsed.error.issues
     const name = String(issue?.path[0])
-    throw new ConfigError(given[name] === undefined ? `${name} is not set` : `${name}: ${issue?.message}`)
+    const source = environment[`${name}_FILE`] ? `${name}_FILE` : name
+    throw new ConfigError(given[name] === undefined ? `${name} is not set` : `${source}: ${issue?.message}`)
   }
   const config = parsed.data
   if (config.CHECK_INTERVAL_MS * 2 > config.MAX_STALENESS_MS) {
@@ -118,8 +126,8 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
       'LOAD_CONCURRENCY: must be less than DATABASE_POOL_SIZE, or reads can starve the commands',
     )
   }
-  if (config.FAULTS.length > 0 && config.NODE_ENV === 'production') {
-    throw new ConfigError('FAULTS: refused with NODE_ENV=production')
+  if (config.FAULTS.length > 0 && !placesForFaults.includes(config.NODE_ENV?.trim().toLowerCase() ?? '')) {
+    throw new ConfigError(`FAULTS: refused with NODE_ENV=${printable(config.NODE_ENV ?? '')}`)
   }
   return config
 }

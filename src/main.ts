@@ -2,6 +2,7 @@ import 'reflect-metadata'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pino } from 'pino'
 import { type Config, ConfigError, readConfig } from './config.js'
+import { serializeError } from './kernel/observability/error-serializer.js'
 import { LogDestination, standardOutput } from './kernel/observability/log-destination.js'
 
 let config: Config
@@ -18,14 +19,7 @@ const logger = pino(
   {
     level: config.LOG_LEVEL,
     base: { node: config.NODE_NAME },
-    // ioredis attaches the AUTH command, password and all, to its errors; TypeORM a statement's parameters.
-    redact: [
-      'err.command',
-      'err.parameters',
-      'err.driverError.parameters',
-      'err.detail',
-      'err.driverError.detail',
-    ],
+    serializers: { err: serializeError },
   },
   log,
 )

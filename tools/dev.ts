@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import { withoutSecretFiles } from '../src/secret-files.js'
 import { startLocalStack } from './local-stack/index.js'
 
 /**
@@ -10,7 +11,7 @@ for (const note of stack.notes) console.log(note)
 const environment = {
   PORT: '3000',
   LOG_LEVEL: 'debug',
-  ...process.env,
+  ...withoutSecretFiles(process.env),
   DATABASE_URL: stack.databaseUrl,
   ...(stack.redisUrl ? { REDIS_URL: stack.redisUrl } : {}),
 }

@@ -1,12 +1,12 @@
 import 'reflect-metadata'
-import { createDataSource } from '../ormconfig.js'
+import { ConfigError } from '../src/config-error.js'
+import { lineOf } from '../src/kernel/observability/error-serializer.js'
 import { migrate } from '../src/kernel/persistence/migrate.js'
+import { readSecretFiles } from '../src/secret-files.js'
 
-const databaseUrl = process.env.DATABASE_URL
-if (!databaseUrl) {
-  console.error('aftercommit: DATABASE_URL is not set')
-  process.exit(2)
-}
+const databaseUrl = databaseUrlOf(process.env)
+// Imported only now: it reads the settings as well, and would fail on a bad one with more than a line.
+const { createDataSource } = await import('../ormconfig.js')
 const dataSource = createDataSource({ databaseUrl, applicationName: 'migrate', timeoutMs: 600_000 })
 try {
   await dataSource.initialize()
@@ -15,8 +15,20 @@ try {
     applied.length > 0 ? `Applied: ${applied.join(', ')}` : 'Nothing to apply: the schema is up to date',
   )
 } catch (error) {
-  console.error(`aftercommit: the migration failed: ${(error as Error).message}`)
+  console.error(`aftercommit: the migration failed: ${lineOf(error)}`)
   process.exitCode = 1
 } finally {
   if (dataSource.isInitialized) await dataSource.destroy()
+}
+
+function databaseUrlOf(environment: NodeJS.ProcessEnv): string {
+  try {
+    const { DATABASE_URL } = readSecretFiles(environment)
+    if (!DATABASE_URL) throw new ConfigError('DATABASE_URL is not set')
+    return DATABASE_URL
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error
+    console.error(`aftercommit: ${error.message}`)
+    process.exit(2)
+  }
 }

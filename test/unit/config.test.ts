@@ -89,6 +89,19 @@ describe('the configuration', () => {
     const faulty = { ...enough, FAULTS: 'after-commit:kill' }
     expect(readConfig(faulty).FAULTS).toHaveLength(1)
     expect(refusal({ ...faulty, NODE_ENV: 'production' })).toBe('FAULTS: refused with NODE_ENV=production')
+    for (const place of [
+      'Production',
+      ' production ',
+      'PROD',
+      'prod',
+      'live',
+      'staging',
+      'productoin',
+      'pro\nduction',
+    ])
+      expect(refusal({ ...faulty, NODE_ENV: place })).toMatch(/^FAULTS: refused with NODE_ENV=.*$/)
+    for (const place of ['', 'development', 'test', 'Test'])
+      expect(readConfig({ ...enough, ...faulty, NODE_ENV: place }).FAULTS).toHaveLength(1)
     expect(readConfig({ ...enough, NODE_ENV: 'production' }).FAULTS).toEqual([])
   })
 })

@@ -1,3 +1,4 @@
+import { type Environment, readSecretFiles } from '../../src/secret-files.js'
 import { type Databases, databasesOn, query } from './databases.js'
 import { startPostgres } from './postgres-server.js'
 import { openReapedFolder, type ReapedFolder } from './reaped-folder.js'
@@ -54,7 +55,7 @@ export async function startLocalStack(options: LocalStackOptions = {}): Promise<
 
 async function startIn(folder: ReapedFolder, options: LocalStackOptions): Promise<LocalStack> {
   const notes: string[] = []
-  const env = options.env ?? process.env
+  const env = readSecretFiles(options.env ?? process.env)
   const postgres = await choosePostgres(folder, options, env, notes)
   const { redisUrl, redis } = await chooseRedis(folder, options, env, notes)
   const databases = databasesOn(postgres.url)
@@ -78,7 +79,7 @@ async function startIn(folder: ReapedFolder, options: LocalStackOptions): Promis
 async function choosePostgres(
   folder: ReapedFolder,
   options: LocalStackOptions,
-  env: NodeJS.ProcessEnv,
+  env: Environment,
   notes: string[],
 ): Promise<{ url: string; superuserUrl: string | undefined }> {
   const given = options.databaseUrl ?? env.DATABASE_URL
@@ -101,7 +102,7 @@ async function choosePostgres(
 async function chooseRedis(
   folder: ReapedFolder,
   options: LocalStackOptions,
-  env: NodeJS.ProcessEnv,
+  env: Environment,
   notes: string[],
 ): Promise<{ redisUrl: string | undefined; redis: RedisServer | undefined }> {
   if (options.redis === false) return { redisUrl: undefined, redis: undefined }

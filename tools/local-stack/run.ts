@@ -5,6 +5,7 @@
  */
 import { spawn } from 'node:child_process'
 import { constants } from 'node:os'
+import { withoutSecretFiles } from '../../src/secret-files.js'
 import { type LocalStack, startLocalStack } from './local-stack.js'
 import { TEST_DATABASE_URL, TEST_REDIS_URL } from './test-stack.js'
 
@@ -13,7 +14,7 @@ const GRACE_MS = 10_000
 
 function commandEnvironment(stack: LocalStack): NodeJS.ProcessEnv {
   // Without a service's own variables, which tests of its settings would take for theirs.
-  const { DATABASE_URL, REDIS_URL, [TEST_REDIS_URL]: outer, ...env } = process.env
+  const { DATABASE_URL, REDIS_URL, [TEST_REDIS_URL]: outer, ...env } = withoutSecretFiles(process.env)
   env[TEST_DATABASE_URL] = stack.databaseUrl
   if (stack.redisUrl) env[TEST_REDIS_URL] = stack.redisUrl
   return env
