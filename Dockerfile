@@ -1,6 +1,9 @@
 # No BuildKit-only syntax: the classic builder has to read it, too.
 
-FROM node:24-bookworm-slim AS base
+# With a digest in production: docker-compose.yml says how.
+ARG NODE_IMAGE=node:24-bookworm-slim
+
+FROM ${NODE_IMAGE} AS base
 WORKDIR /app
 COPY package.json package-lock.json ./
 
