@@ -58,6 +58,8 @@ describe('the configuration', () => {
     ['CACHE_L2_TTL_MS', '0'],
     ['CACHE_MAX_ENTRIES', '0'],
     ['CACHE_TOTAL_BYTES', '1000'],
+    ['MAX_CONNECTIONS', '0'],
+    ['ANSWER_TIMEOUT_MS', '99'],
     ['DATABASE_POOL_SIZE', '1'],
     ['DATABASE_TIMEOUT_MS', '99'],
     ['LOAD_CONCURRENCY', '0'],
