@@ -124,6 +124,30 @@ export const guards: readonly Guard[] = [
     hardCase: 'a unit of work inside a load',
   },
   {
+    name: 'what depends on any key of a cache goes stale with each',
+    promise: 3,
+    file: `${journal}/invalidation-rules.ts`,
+    snippet: '  if (keys.length > 0) names.push(dependencyOn.anyKey(cache))\n',
+    without: '',
+    why: 'A value that was made of very many others names none of them.',
+    shownBy: {
+      test: 'test/unit/kernel/made-of-very-many.test.ts',
+      title: 'an event that names the key of any',
+    },
+  },
+  {
+    name: 'what depends on any tag goes stale with each',
+    promise: 3,
+    file: `${journal}/invalidation-rules.ts`,
+    snippet: '  if (tags.length > 0) names.push(dependencyOn.anyTag)\n',
+    without: '',
+    why: 'As above.',
+    shownBy: {
+      test: 'test/unit/kernel/made-of-very-many.test.ts',
+      title: 'the tag of any',
+    },
+  },
+  {
     name: 'a fail-safe answer is marked',
     promise: 4,
     file: `${cache}/fail-safe.ts`,

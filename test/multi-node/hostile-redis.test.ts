@@ -92,7 +92,7 @@ describe('Redis in hostile hands', () => {
     ['half of it', (old: string) => old.slice(0, old.length / 2)],
   ])('every L2 value replaced by %s: none of it is served', async (_what, replacement) => {
     for (const node of cluster.nodes.slice(0, 2)) await warm(node, user.id)
-    const keys = await redis.keys(`${namespace}:v3:*:GetUser.*`)
+    const keys = await redis.keys(`${namespace}:v4:*:GetUser.*`)
     expect(keys.length).toBeGreaterThan(0)
     for (const key of keys) {
       const old = (await redis.getBuffer(key)) ?? Buffer.of()
@@ -112,8 +112,8 @@ describe('Redis in hostile hands', () => {
     await warm(cluster.nodes[0]!, user.id)
     let swapped = 0
     await until('both values are in L2', async () => {
-      const [own] = await redis.keys(`${namespace}:v3:*:GetUser.*:${user.id}`)
-      const [others] = await redis.keys(`${namespace}:v3:*:GetUser.*:${other.id}`)
+      const [own] = await redis.keys(`${namespace}:v4:*:GetUser.*:${user.id}`)
+      const [others] = await redis.keys(`${namespace}:v4:*:GetUser.*:${other.id}`)
       if (!own || !others) return false
       await redis.set(others, (await redis.getBuffer(own)) ?? '')
       return ++swapped > 0
@@ -143,7 +143,7 @@ describe('Redis in hostile hands', () => {
   })
 
   test('an unknown command value of another type under an L2 key is a miss', async () => {
-    const [key] = await redis.keys(`${namespace}:v3:*:GetUser.*:${user.id}`)
+    const [key] = await redis.keys(`${namespace}:v4:*:GetUser.*:${user.id}`)
     if (key) {
       await redis.del(key)
       await redis.rpush(key, 'a list')

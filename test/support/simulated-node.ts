@@ -12,7 +12,7 @@ import { AppliedJournal } from '../../src/kernel/journal/applied-journal.js'
 import { ClusterClock } from '../../src/kernel/journal/cluster-clock.js'
 import { Consistency, type Tier } from '../../src/kernel/journal/consistency.js'
 import type { ConsistencyToken } from '../../src/kernel/journal/consistency-token.js'
-import { dependencyOn, InvalidationRules } from '../../src/kernel/journal/invalidation-rules.js'
+import { InvalidationRules, namesOf } from '../../src/kernel/journal/invalidation-rules.js'
 import { LastInvalidations } from '../../src/kernel/journal/last-invalidations.js'
 import { Lease } from '../../src/kernel/journal/lease.js'
 import { StalenessCheck } from '../../src/kernel/journal/staleness-check.js'
@@ -72,7 +72,7 @@ export class SimulatedNode {
     declareCacheInvalidated(this.rules)
     this.rules.add(Happened, ({ keys = [], tags = [] }) => ({
       kind: 'supersede',
-      names: [...keys.map((key) => dependencyOn.key(cacheName, key)), ...tags.map(dependencyOn.tag)],
+      names: namesOf(cacheName, keys, tags),
     }))
     this.applied = new AppliedJournal(new LastInvalidations(slots), this.rules, silentLogger)
     this.lease = new Lease(clock, maxStalenessMs)

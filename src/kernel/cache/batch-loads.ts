@@ -24,6 +24,7 @@ interface Waiting {
 export class BatchLoads<Key extends string> implements Route {
   #gathering: Waiting[] = []
   #bypassing: Waiting[] = []
+  #refreshing: Waiting[] = []
 
   constructor(
     private readonly loadMissing: LoadMissing<Key>,
@@ -44,6 +45,15 @@ export class BatchLoads<Key extends string> implements Route {
       const batch = this.#bypassing
       this.#bypassing = []
       await this.#load(batch, 'bypass')
+    })
+  }
+
+  /** From the database, before what memory has is past its time. */
+  refresh(read: Read, waiters: LoadWaiters): Promise<Landing> {
+    return this.#gather(this.#refreshing, read, waiters, async () => {
+      const batch = this.#refreshing
+      this.#refreshing = []
+      await this.#load(batch, 'miss', true)
     })
   }
 
@@ -74,12 +84,12 @@ export class BatchLoads<Key extends string> implements Route {
     }
   }
 
-  async #load(batch: readonly Waiting[], source: 'miss' | 'bypass'): Promise<void> {
+  async #load(batch: readonly Waiting[], source: 'miss' | 'bypass', eager = false): Promise<void> {
     if (batch.length === 0) return
     try {
       const waiters = allOf(batch.map(({ waiters }) => waiters))
       const reads = batch.map(({ read }) => read)
-      const loaded = await this.loader.loadMany(reads, this.loadMissing, waiters)
+      const loaded = await this.loader.loadMany(reads, this.loadMissing, waiters, eager)
       const storable = loaded.flatMap(({ entry, options, storable }, index) => {
         const key = reads[index]?.key
         return storable && key !== undefined ? [[key, entry, options] as const] : []

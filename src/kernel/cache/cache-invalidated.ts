@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { type DomainEvent, domainEvent } from '../domain/domain-event.js'
-import { dependencyOn, type InvalidationRules } from '../journal/invalidation-rules.js'
+import { dependencyOn, type InvalidationRules, namesOf, namesOfTags } from '../journal/invalidation-rules.js'
 
 /**
  * A removal asked for by code rather than implied by a domain event. It takes the same way through the
@@ -26,10 +26,8 @@ export class CacheInvalidated extends domainEvent(
 
 export function declareCacheInvalidated(rules: InvalidationRules): void {
   rules.add(CacheInvalidated, ({ cache, keys = [], tags = [], all, mode: kind = 'remove' }) => {
-    const ofTags = tags.map(dependencyOn.tag)
-    if (cache === undefined) return { kind, names: tags.length > 0 ? ofTags : 'all' }
-    const ofKeys = keys.map((key) => dependencyOn.key(cache, key))
-    return { kind, names: [...ofKeys, ...ofTags, ...(all ? [dependencyOn.cache(cache)] : [])] }
+    if (cache === undefined) return { kind, names: tags.length > 0 ? namesOfTags(tags) : 'all' }
+    return { kind, names: [...namesOf(cache, keys, tags), ...(all ? [dependencyOn.cache(cache)] : [])] }
   })
 }
 

@@ -44,7 +44,7 @@ export class ClusterFlight {
     options: EntryOptions,
     load: () => Promise<Landing>,
     askedAt: number,
-    flight: Pick<Flight, 'loadBy'>,
+    flight: Pick<Flight, 'loadBy' | 'isAbandoned'>,
   ): Promise<Landing> {
     const { clock } = this.around
     const waitsFrom = clock.now()
@@ -53,7 +53,7 @@ export class ClusterFlight {
     let lock = await this.#lockInTime(key, options, askedAt)
     // Another node may have loaded between this one's miss and its lock.
     let copy = lock.held && lock.loadedMeanwhile ? await this.tiers.copyFromShared(key, options) : undefined
-    while (!lock.held && !copy && !isOver()) {
+    while (!lock.held && !copy && !flight.isAbandoned && !isOver()) {
       const pauseMs = Math.round((clock.now() - waitsFrom) / 16)
       await clock.sleep(Math.min(Math.max(pauseMs, shortestPauseMs), longestPauseMs))
       // The lock first: a holder stores before it lets go, so whoever finds it free sees what was stored.

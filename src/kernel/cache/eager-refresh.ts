@@ -3,10 +3,16 @@ import { type CacheEntry, never } from './cache-entry.js'
 import type { Read } from './cache-options.js'
 import type { CacheStatistics } from './cache-statistics.js'
 import type { ClusterFlight } from './cluster-flight.js'
+import type { EntryOptions } from './entry-options.js'
 import { type Flight, type Flights, type Landing, Seat } from './flights.js'
 import type { MemoryTier } from './memory-tier.js'
 import type { SingleLoads } from './misses.js'
 import type { Tiers } from './tiers.js'
+
+/** How the keys of one call are loaded together. */
+interface Refreshing {
+  refresh(read: Read, waiters: Flight): Promise<Landing>
+}
 
 /** Milliseconds until a node looks again whether another one has refreshed what it serves. */
 const lookAgainMs = 100
@@ -35,6 +41,46 @@ export class EagerRefresh {
     })
   }
 
+  /**
+   * The same for several hits of one call: with one look into L2 and one call of the factory. As for whatever is loaded by one
+   * call for many keys, there is no lock.
+   */
+  beginMany(hits: readonly (readonly [Read, CacheEntry])[], batch: Refreshing): void {
+    const [first] = hits
+    if (!first) return
+    for (const [, entry] of hits) entry.refreshAt = never
+    const [{ entry: options }] = first
+    this.#refreshMany(hits, batch, options).catch(() => {
+      for (const [{ key }, entry] of hits) this.#lookAgain(key, entry, options.failSafeThrottleMs)
+    })
+  }
+
+  async #refreshMany(
+    hits: readonly (readonly [Read, CacheEntry])[],
+    batch: Refreshing,
+    options: EntryOptions,
+  ): Promise<void> {
+    const keys = hits.map(([{ key }]) => key)
+    const copies = await this.tiers.copyManyFromShared(keys, options)
+    const refreshing: Promise<Landing>[] = []
+    for (const [index, [read, entry]] of hits.entries()) {
+      if (this.#isYoung(copies[index], options)) continue
+      if (this.flights.isUnderWay(read.key)) this.#lookAgain(read.key, entry, lookAgainMs)
+      else refreshing.push(this.#fly(read, (flight) => batch.refresh(read, flight)))
+    }
+    await Promise.all(refreshing)
+  }
+
+  #fly(read: Read, fly: (flight: Flight) => Promise<Landing>): Promise<Landing> {
+    this.statistics.eagerRefreshes++
+    const plan = { fly, flyAlone: fly, goesOnAlone: true, patienceMs: read.entry.hardTimeoutMs }
+    const seat = new Seat()
+    const landing = this.flights.board(read.key, 0, plan, seat)
+    // Nobody waits for it, so that a failure is told as one in the background.
+    seat.leave()
+    return landing
+  }
+
   async #refresh(read: Read, entry: CacheEntry): Promise<void> {
     const { key, entry: options } = read
     if (await this.#someoneElseHas(read)) return
@@ -53,19 +99,7 @@ export class EagerRefresh {
         this.#lookAgain(key, entry, lookAgainMs)
         return
       }
-      this.statistics.eagerRefreshes++
-      const fly = (flight: Flight): Promise<Landing> => this.loads.load(read, flight, true)
-      const plan = {
-        fly,
-        flyAlone: fly,
-        goesOnAlone: true,
-        patienceMs: options.hardTimeoutMs,
-      }
-      const seat = new Seat()
-      const landing = this.flights.board(key, 0, plan, seat)
-      // Nobody waits for it, so that a failure is told as one in the background.
-      seat.leave()
-      await landing
+      await this.#fly(read, (flight) => this.loads.load(read, flight, true))
       loaded = true
     } finally {
       if (lock?.held) lock.release(loaded)
@@ -80,9 +114,12 @@ export class EagerRefresh {
 
   /** Whether L2 holds a value young enough; it is in memory then. A long life in L2 is not cut to that in memory. */
   async #someoneElseHas({ key, entry: options }: Read): Promise<boolean> {
-    const copy = await this.tiers.copyFromShared(key, options)
+    return this.#isYoung(await this.tiers.copyFromShared(key, options), options)
+  }
+
+  #isYoung(copy: Landing | undefined, { eagerRefreshThreshold }: EntryOptions): boolean {
     if (!copy) return false
     const { freshUntil, obtainedAt, wholeMs } = copy.entry
-    return freshUntil - obtainedAt > wholeMs * (1 - options.eagerRefreshThreshold)
+    return freshUntil - obtainedAt > wholeMs * (1 - eagerRefreshThreshold)
   }
 }

@@ -54,7 +54,9 @@ export class Entries {
 
   /** A copy keeps stamp, names and life of what it was copied from; only its time in memory is its own. */
   fromShared(key: string, found: SharedEntry, epoch: string, options: EntryOptions): CacheEntry {
-    const { value, position, names, loadedAt, freshUntil, usableUntil, l1TtlMs, lasting } = found
+    const { value, position, names, loadedAt, freshUntil, usableUntil, lasting } = found
+    // What the load has decided for its value; or else the shorter of what its call said, and this one.
+    const l1TtlMs = lasting?.l1TtlMs ?? Math.min(found.l1TtlMs, options.l1TtlMs)
     // The clock that lives are counted by may have been stepped since: no value outlives its time by that.
     const latest = this.around.clusterClock.now() + (freshUntil - loadedAt)
     const life = { loadedAt, freshUntil: Math.min(freshUntil, latest), usableUntil, l1TtlMs }

@@ -62,17 +62,17 @@ export type AdaptiveOptions = Partial<
 >
 
 /**
- * What a load has decided that a copy has to be told, as nobody loads it again: its times are in the life that each
- * copy has anyway.
+ * What a load has decided that a copy has to be told, as nobody loads it again: what else there is to tell is in
+ * the life that each copy has anyway.
  */
 export type LastingOptions = Pick<
   AdaptiveOptions,
-  'jitterMs' | 'failSafe' | 'eagerRefreshThreshold' | 'skipL1Write' | 'sizeBytes' | 'clone'
+  'l1TtlMs' | 'jitterMs' | 'failSafe' | 'eagerRefreshThreshold' | 'skipL1Write' | 'sizeBytes' | 'clone'
 >
 
 /** @returns undefined if there is nothing to tell */
 export function lastingOf(decided: AdaptiveOptions): LastingOptions | undefined {
-  const { l1TtlMs, l2TtlMs, failSafeMaxDurationMs, skipL2Write, ...lasting } = decided
+  const { l2TtlMs, failSafeMaxDurationMs, skipL2Write, ...lasting } = decided
   return Object.values(lasting).some((value) => value !== undefined) ? lasting : undefined
 }
 

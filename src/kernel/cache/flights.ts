@@ -78,6 +78,11 @@ export class Flight {
     return this.#abort.signal
   }
 
+  /** Whether all have given it up, and it is not to go on for that. */
+  get isAbandoned(): boolean {
+    return this.#isAbandoned
+  }
+
   /** Whether anybody waits for it. */
   get awaited(): boolean {
     return this.#passengers > 0

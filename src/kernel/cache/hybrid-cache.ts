@@ -193,15 +193,20 @@ export class HybridCache<Value = unknown, Key extends string = string> {
     options: ReadOptions<Result>,
   ): Promise<readonly (readonly [Key, Result])[]> {
     const batch = new BatchLoads<Key>(loadMissing, this.#parts.tiers, this.#parts.loader)
-    const answers = await Promise.all(
+    const due: [Read, CacheEntry][] = []
+    const answering = Promise.all(
       keys.map(async (key) => {
         const hit = this.#freshInMemory(key, this.around.lease.heldAt(), options.entry)
-        if (hit) return this.#answers.ofHit(key, hit, options)
         const alone: Factory<Value, Result> = async ({ signal }) =>
           (await loadMissing([key], signal)).get(key) as Result
-        return this.#parts.misses.answer(this.#read(key, alone, options), batch)
+        if (!hit) return this.#parts.misses.answer(this.#read(key, alone, options), batch)
+        if (hit.refreshAt !== never && hit.refreshAt <= this.around.clock.now())
+          due.push([this.#read(key, alone, options), hit])
+        return this.#answers.ofHit(key, hit, options)
       }),
     )
+    this.#parts.eager.beginMany(due, batch)
+    const answers = await answering
     return keys.map((key, index) => [key, answers[index] as Result])
   }
 

@@ -5,6 +5,7 @@ import type { CacheSurroundings, HybridCacheOptions, Read } from './cache-option
 import type { CacheStatistics } from './cache-statistics.js'
 import type { Entries } from './entries.js'
 import type { EntryOptions } from './entry-options.js'
+import { fewNames } from './few-names.js'
 import { RunningLoad } from './load-context.js'
 import { LoadScope, runLoad, scopeOfLoad } from './load-scope.js'
 import type { MemoryTier } from './memory-tier.js'
@@ -47,7 +48,7 @@ export class Loader {
   /**
    * Stamps the value with what was applied before its first statement, so that it can hide no later write.
    *
-   * @throws what the factory throws
+   * @throws what the factory throws, or the reason of `waiters.signal`
    * @throws CyclicLoadError if the load was asked for inside a load of the same key
    */
   async load(read: Read, waiters: LoadWaiters, eager = false): Promise<Loaded> {
@@ -55,6 +56,8 @@ export class Loader {
     const { applied, faults } = this.around
     const stamp = applied.stamp()
     await faults.at('before-load')
+    // All who waited may have left while L2, or another node, was waited for.
+    waiters.signal.throwIfAborted()
     const scope = scopeOfLoad({ cache: this.cache.name, keys: [key] })
     waiters.loadBegins(scope)
     const load = new RunningLoad(key, waiters.signal, read.entry, scope, this.#previous(key))
@@ -68,7 +71,7 @@ export class Loader {
       // Not what the factory was shown, which it may have changed.
       value: load.renewed ? givenOf(load.renewed.kept) : value,
       stamp,
-      names: [...scope.names],
+      names: fewNames(scope.names),
       options: load.adapted,
       decided: load.decided,
       validators: load.given,
@@ -87,21 +90,23 @@ export class Loader {
    * One call of a factory for several keys, all stamped alike. What one value depends on by cached reads inside,
    * all do: nobody can tell them apart.
    *
-   * @throws what `loadMissing` throws
+   * @throws what `loadMissing` throws, or the reason of `waiters.signal`
    * @throws CyclicLoadError if the load was asked for inside one of the same keys
    */
   async loadMany<Key extends string, Value>(
     reads: readonly Read[],
     loadMissing: (missing: readonly Key[], signal: AbortSignal) => Promise<ReadonlyMap<Key, Value>>,
     waiters: LoadWaiters,
+    eager = false,
   ): Promise<readonly Loaded[]> {
     const { applied, faults } = this.around
     const stamp = applied.stamp()
     await faults.at('before-load')
+    waiters.signal.throwIfAborted()
     const keys = reads.map(({ key }) => key as Key)
     const scope = scopeOfLoad({ cache: this.cache.name, keys })
     waiters.loadBegins(scope)
-    const values = await this.#timed(keys, waiters, false, () =>
+    const values = await this.#timed(keys, waiters, eager, () =>
       runLoad(scope, () => loadMissing(keys, waiters.signal)),
     )
     await faults.at('after-load-read')
@@ -115,7 +120,7 @@ export class Loader {
       const entry = this.entries.fromLoad(key, {
         value,
         stamp,
-        names: [...own.names],
+        names: fewNames(own.names),
         options: entryOptions,
         decided: {},
         validators: {},

@@ -5,13 +5,11 @@ import type { CacheStatistics } from './cache-statistics.js'
 import { type Copy, displaces, isOlder, use } from './displacement.js'
 import type { Entries } from './entries.js'
 import type { EntryOptions } from './entry-options.js'
+import { maximumNames } from './few-names.js'
 import type { Landing } from './flights.js'
 import type { MemoryTier } from './memory-tier.js'
 import { waitFor } from './patience.js'
 import type { SharedEntry, SharedKey } from './shared-tier.js'
-
-/** How many names, with those of cached reads inside its load, an entry may have to be kept. */
-const maximumNames = 512
 
 export type Storable = readonly [key: string, entry: CacheEntry, options: EntryOptions]
 
@@ -106,7 +104,7 @@ export class Tiers {
     entry.life = undefined
     const refusal = this.refusalOf(key)
     if (refusal) return this.#notStored(key, 'l1', refusal)
-    // A value made of very many others is loaded each time rather than compared for as long as it lives.
+    // One made of the values of very many caches is loaded each time rather than compared for as long as it lives.
     if (entry.names.length > maximumNames) {
       this.overtaken(key, entry)
       return this.#notStored(key, 'l1', 'too-many-names')

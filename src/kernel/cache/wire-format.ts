@@ -11,7 +11,7 @@ const deflate = promisify(deflateRaw)
 const inflate = promisify(inflateRaw)
 
 /** Changes whenever entries are written differently, so that a release ignores, and never misreads, those of another. */
-export const formatVersion = 3
+export const formatVersion = 4
 
 /** Set in the version of what is encrypted: neither can pass for the other. */
 const encryptedVersion = formatVersion | 0x80
@@ -38,6 +38,7 @@ const metaSchema = z.strictObject({
   lastModified: z.string().optional(),
   lasting: z
     .strictObject({
+      l1TtlMs: z.number().exactOptional(),
       jitterMs: z.number().exactOptional(),
       failSafe: z.boolean().exactOptional(),
       eagerRefreshThreshold: z.number().exactOptional(),

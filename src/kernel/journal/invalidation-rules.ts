@@ -28,6 +28,27 @@ export const dependencyOn = {
   key: (cache: string, key: string): string => `k:${cache}:${key}`,
   tag: (tag: string): string => `t:${tag}`,
   cache: (cache: string): string => `c:${cache}`,
+  /** Raised with each key of the cache: for a value that depends on too many of them to name each. */
+  anyKey: (cache: string): string => `K:${cache}`,
+  /** Raised with each tag. */
+  anyTag: 'T',
+  /** Any key of the cache that a key is of; undefined for what is not the name of a key. */
+  anyKeyLike: (name: string): string | undefined =>
+    isOfKey(name) ? dependencyOn.anyKey(name.slice(2, name.indexOf(':', 2))) : undefined,
+  isTag: (name: string): boolean => name.startsWith('t:'),
+}
+
+/** Names of keys of one cache, and of tags, with what stands for any of them. */
+export function namesOf(cache: string, keys: readonly string[], tags: readonly string[]): string[] {
+  const names = keys.map((key) => dependencyOn.key(cache, key))
+  if (keys.length > 0) names.push(dependencyOn.anyKey(cache))
+  return [...names, ...namesOfTags(tags)]
+}
+
+export function namesOfTags(tags: readonly string[]): string[] {
+  const names = tags.map(dependencyOn.tag)
+  if (tags.length > 0) names.push(dependencyOn.anyTag)
+  return names
 }
 
 /** Whether a name is that of a key, and not of a tag or a cache. */
@@ -80,8 +101,7 @@ export class InvalidationRules {
   declare(cache: string, mapping: EventMapping): void {
     this.add(mapping.event, (payload) => {
       const { keys = [], tags = [] } = mapping.map(payload as never)
-      const names = [...keys.map((key) => dependencyOn.key(cache, key)), ...tags.map(dependencyOn.tag)]
-      return { kind: 'supersede', names }
+      return { kind: 'supersede', names: namesOf(cache, keys, tags) }
     })
     const module = moduleOf(mapping.event.eventName)
     const listeners = this.#listenersByModule.get(module) ?? new Set()

@@ -160,11 +160,11 @@ describe('three nodes over one Redis', () => {
       const { namespace, secret } = node(0).parts.installation
       const redis = new Redis(redisUrl())
       try {
-        const [present = ''] = await redis.keys(`${namespace}:v3:*:${caches[0].name}.*:a`)
+        const [present = ''] = await redis.keys(`${namespace}:v4:*:${caches[0].name}.*:a`)
         expect(present).not.toBe('')
         await caches[0].remove('a')
         await cluster.inStep()
-        const name = whose === 'its own' ? present.replace(':v3:', ':v1:') : present
+        const name = whose === 'its own' ? present.replace(':v4:', ':v1:') : present
         const body = JSON.stringify([node(0).parts.applied.position, [], 'of the past'])
         const mac = createHmac('sha256', secret).update(`${name}\n${body}`).digest('base64url')
         await until('the removed entry is gone', async () => (await redis.exists(present)) === 0)

@@ -33,7 +33,7 @@ afterAll(async () => {
 })
 
 function keysOf(suffix: string): Promise<string[]> {
-  return redis.keys(`${writer.parts.installation.namespace}:v3:*${suffix}`)
+  return redis.keys(`${writer.parts.installation.namespace}:v4:*${suffix}`)
 }
 
 /** A user that L2 holds, and the reader has never asked for. */
@@ -55,7 +55,7 @@ describe('what is in Redis', () => {
   test('begins with the installation’s namespace and the epoch’s name, and has an expiration', async () => {
     const { key } = await userInL2('Ada')
     const { installation, applied } = writer.parts
-    expect(key.startsWith(`${installation.namespace}:v3:${applied.epoch}:GetUser.`)).toBe(true)
+    expect(key.startsWith(`${installation.namespace}:v4:${applied.epoch}:GetUser.`)).toBe(true)
     for (const each of await keysOf('')) {
       const ttl = await redis.pttl(each)
       expect(ttl).toBeGreaterThan(0)
@@ -200,7 +200,7 @@ describe('a lock that no node has taken', () => {
       await cache.getOrCreate('a', async () => 'loaded')
       await until('its name in Redis is known', async () => (await keysOf(':a')).length > 0)
       const [entry] = (await keysOf(':a')).filter((key) => key.includes(settings.name))
-      const lock = entry!.replace(/:v3:(.*):a$/, ':lock-v4-v3:$1:b')
+      const lock = entry!.replace(/:v4:(.*):a$/, ':lock-v4-v4:$1:b')
       await redis.set(lock, `${position}:${'f'.repeat(36)}`, 'PX', 600_000)
       expect(await cache.getOrCreate('b', async () => 'loaded')).toBe('loaded')
     },
