@@ -37,8 +37,9 @@ export function text(maximum: number) {
 
 /** What nobody sees, and what Unicode lets a font leave out: zero-width spaces, fillers, marks of direction, tags. */
 const unseen = '\\p{Default_Ignorable_Code_Point}\\u2800\\uFFF9-\\uFFFB'
-/** Nowhere else do fonts make anything of a selector or a joiner; after these letters both are just invisible. */
+/** A variation selector changes nothing about these letters: it would only be invisible. */
 const selector = '(?<![\\p{Script=Latin}\\p{Script=Greek}\\p{Script=Cyrillic}])\\p{Variation_Selector}'
+/** A joiner or non-joiner changes what is shown after these characters only, and only if another one follows. */
 const joiner = `(?<=[\\p{M}\\p{Script=Arabic}\\p{Script=Syriac}\\p{Extended_Pictographic}\\p{Emoji_Modifier}])[\\u200C\\u200D](?=[^${unseen}])`
 const seenOnly = new RegExp(`^(?:[^${unseen}](?:${selector})?(?:${joiner})?)*$`, 'u')
 

@@ -5,7 +5,7 @@ import type { FeatureFlag } from './domain/feature-flag.js'
 export const FeatureFlagName = Slug
 export const Description = text(1_000)
 export const PageLimit = z.number().int().min(1).max(1_000)
-/** The items of a page for who does not say how many. */
+/** Items of a page where the client does not say how many. */
 export const usualPageLimit = 100
 
 /** What the outside sees of a feature flag. */

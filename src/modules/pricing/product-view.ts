@@ -10,7 +10,7 @@ export const PriceCents = z.number().int().min(0).max(maximumPriceCents)
 export const Currency = z.string().regex(/^[A-Z]{3}$/)
 export const Percent = z.number().min(-90).max(1_000)
 export const PageLimit = z.number().int().min(1).max(1_000)
-/** The items of a page for who does not say how many. */
+/** Items of a page where the client does not say how many. */
 export const usualPageLimit = 100
 
 /** What the outside sees of a product. */

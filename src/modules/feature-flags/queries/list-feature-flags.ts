@@ -21,7 +21,7 @@ export class ListFeatureFlags extends query(
 ).returning<FeatureFlagPage>() {}
 
 @queryHandler(ListFeatureFlags, {
-  // One entry: a page for each limit and each place to begin at would be as many as a client likes, of any size.
+  // One entry. Were every page kept, a client could make as many entries as it likes, by limits and places to begin at.
   key: ({ limit, after }) => (limit === usualPageLimit && after === undefined ? 'first page' : undefined),
   keyOfAnswer: 'none',
   tags: () => ['feature-flags'],

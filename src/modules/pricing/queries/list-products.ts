@@ -14,8 +14,8 @@ export class ListProducts extends query(
   z.strictObject({ category: Category.optional(), limit: PageLimit, after: Sku.optional() }),
 ).returning<ProductPage>() {}
 
-// One entry for each category that has products: a page for each name, limit and place to begin at would be as many as a
-// client likes, of any size. The tags are not those of single products: one that changes leaves the others of its category fresh.
+// One entry for each category that has products. Were every page kept, a client could make as many entries as it likes, by
+// names, limits and places to begin at. The tags are not those of single products: one that changes leaves the others of its category fresh.
 @queryHandler(ListProducts, {
   key: ({ category, limit, after }) =>
     limit === usualPageLimit && after === undefined ? (category ?? '*') : undefined,
