@@ -1,10 +1,12 @@
+import { readFile } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { Redis } from 'ioredis'
 import pg from 'pg'
 import { Mac } from '../../src/kernel/journal/mac.js'
 import type { NodeProcess } from '../../tools/local-stack/index.js'
 import { getUser, pause, registerUser, renameUser, request, type User, until, warm } from './client.js'
-import { type Cluster, maxStalenessMs, startCluster } from './cluster.js'
+import { type Cluster, maxStalenessMs, type NodeSettings, startCluster } from './cluster.js'
 
 /** Somebody has Redis, and Redis alone: reads everything there, writes and publishes what they like. */
 describe('Redis in hostile hands', () => {
@@ -151,8 +153,33 @@ describe('Redis in hostile hands', () => {
     await expectUnharmed('after the list')
   })
 
-  async function newcomerWithRedis(): Promise<NodeProcess> {
-    const newcomer = await cluster.add({})
+  test('a Redis user with no more rights than the documentation gives it is enough', async () => {
+    const text = await readFile(fileURLToPath(new URL('../../docs/consistency.md', import.meta.url)), 'utf8')
+    const [, rules = ''] = /^ACL SETUSER service (.*)$/m.exec(text) ?? []
+    const given = rules.replaceAll('NAMESPACE', namespace).replace('PASSWORD', 'password').split(' ')
+    await redis.call('ACL', 'SETUSER', 'service', ...given)
+    await redis.call('ACL', 'LOG', 'RESET')
+    const url = new URL(cluster.redis.url)
+    url.username = 'service'
+    url.password = 'password'
+    const newcomer = await newcomerWithRedis({ redisUrl: url.href })
+    // Reads, locks, loads and writes; hears, and is heard.
+    const other = (await registerUser(newcomer)).body
+    for (const id of [user.id, other.id]) await warm(newcomer, id)
+    const [first] = cluster.nodes
+    await renameUser(first!, user.id, 'of a restricted node')
+    await until(
+      'it has heard',
+      async () => (await getUser(newcomer, user.id)).body.name === 'of a restricted node',
+    )
+    await newcomer.stop()
+    const refused = (await redis.call('ACL', 'LOG')) as string[][]
+    // The client tells its name and version to newer servers, and does without if it may not.
+    expect(refused.filter((entry) => !entry.includes('client|setinfo'))).toEqual([])
+  })
+
+  async function newcomerWithRedis(settings: NodeSettings = {}): Promise<NodeProcess> {
+    const newcomer = await cluster.add(settings)
     await until('it has Redis', async () => {
       const ready = await request<{ checks: { redis: { status: string } } }>(newcomer, 'GET', '/health/ready')
       return ready.body.checks.redis.status === 'up'
