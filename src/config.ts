@@ -66,7 +66,7 @@ const schema = z.object({
   REPLAY_AT_START: integer(0, 1_000_000).default(10_000),
   CACHE_L1_TTL_MS: integer(1, 86_400_000).default(300_000),
   CACHE_L2_TTL_MS: integer(1, 2_592_000_000).default(3_600_000),
-  CACHE_MAX_ENTRIES: integer(1, 100_000_000).default(10_000),
+  CACHE_MAX_ENTRIES: integer(1, 8_000_000).default(10_000),
   CACHE_TOTAL_BYTES: integer(1_048_576, 999_999_999_999).optional(),
   CACHE_MAX_BYTES: integer(1, 100_000_000_000).optional(),
   CACHE_MAX_PAYLOAD_BYTES: integer(1, 500_000_000).default(1_048_576),

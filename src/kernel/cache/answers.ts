@@ -60,8 +60,10 @@ export class Answers {
 
   #count(key: string, { source, staleness }: Landing): void {
     const { events } = this.around
-    if (staleness || source === 'bypass') return
-    if (source === 'l2') {
+    // These are counted where they are decided on.
+    if (source === 'bypass' || (staleness && source === 'l1')) return
+    if (staleness) this.statistics.madeOfStale++
+    else if (source === 'l2') {
       this.statistics.l2Hits++
       if (events.wants('hit')) events.emit('hit', { cache: this.cache, key, tier: 'l2' })
     } else {

@@ -68,11 +68,15 @@ export class CacheEvents {
     listener: (event: CacheEventMap[Name][0]) => void,
   ): () => void {
     const safely = (event: CacheEventMap[Name][0]): void => {
-      try {
-        listener(event)
-      } catch (error) {
-        // A listener watches; it must not be able to make a read fail.
+      // A listener watches; it must not be able to make a read fail, nor, by a promise that nobody else has, the process.
+      const report = (error: unknown): void => {
         this.logger.error({ err: error, event: name }, 'a listener of cache events threw')
+      }
+      try {
+        const outcome = listener(event) as unknown
+        if (typeof outcome === 'object' && outcome !== null) Promise.resolve(outcome).catch(report)
+      } catch (error) {
+        report(error)
       }
     }
     this.#emitter.on(name, safely)

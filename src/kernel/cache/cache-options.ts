@@ -6,7 +6,7 @@ import type { Consistency } from '../journal/consistency.js'
 import type { Lease } from '../journal/lease.js'
 import type { CacheEvents } from './cache-events.js'
 import type { InvalidationWriter } from './cache-invalidated.js'
-import type { EntryOptions } from './entry-options.js'
+import type { EntryOptions, Given } from './entry-options.js'
 import type { Factory } from './load-context.js'
 import type { MemoryBudget } from './memory-budget.js'
 import type { SharedTier } from './shared-tier.js'
@@ -21,15 +21,24 @@ export interface MemoryLimits {
   readonly maxEntryBytes?: number | undefined
 }
 
+/**
+ * A `Map` of V8's ends at 16 million entries, those that were deleted and not yet swept included: from half of that on, an
+ * eviction and a new entry in its place can be one too many. Longer keys than the other would not fit into a hint.
+ */
+const most = { maxEntries: 8_000_000, maxKeyLength: 65_536 }
+
 /** @throws RangeError naming the limit that is none */
 export function checkedLimits<Limits extends Pick<HybridCacheOptions, keyof MemoryLimits | 'maxKeyLength'>>(
   limits: Limits,
 ): Limits {
   for (const name of ['maxEntries', 'maxBytes', 'maxEntryBytes', 'maxKeyLength'] as const) {
     const { [name]: limit } = limits
-    if (limit !== undefined && !(Number.isInteger(limit) && limit >= 1)) {
-      throw new RangeError(`${name} is a whole number of at least 1, not ${limit}`)
+    if (limit === undefined) continue
+    if (!(Number.isInteger(limit) && limit >= 1)) {
+      throw new RangeError(`${name} is a whole number of at least 1, not ${String(limit)}`)
     }
+    const atMost = name in most ? most[name as keyof typeof most] : limit
+    if (limit > atMost) throw new RangeError(`${name} is at most ${atMost}, not ${limit}`)
   }
   return limits
 }
@@ -76,14 +85,14 @@ export interface ReadOptions<Value> {
   /** When it aborts, this caller gives up, with the signal's reason; whoever else waits is not disturbed. */
   readonly signal?: AbortSignal | undefined
   /** In place of the cache's defaults. */
-  readonly entry?: Partial<EntryOptions> | undefined
+  readonly entry?: Given<EntryOptions> | undefined
 }
 
 export interface SetOptions {
   /** Taken by `capture` before the value was read. */
   readonly stamp?: Stamp | undefined
   readonly tags?: readonly string[] | undefined
-  readonly entry?: Partial<EntryOptions> | undefined
+  readonly entry?: Given<EntryOptions> | undefined
 }
 
 /** One read on its way, with its options settled. */

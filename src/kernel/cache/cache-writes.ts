@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { dependencyOn } from '../journal/invalidation-rules.js'
+import { assertTag, dependencyOn, isText } from '../journal/invalidation-rules.js'
 import type { JournalMessage } from '../journal/journal.js'
 import { currentScope } from '../persistence/transaction-scope.js'
 import { CacheInvalidated } from './cache-invalidated.js'
@@ -31,7 +31,8 @@ export class CacheWrites {
     entryOptions: EntryOptions,
   ): Promise<void> {
     const { stamp, tags = [] } = options
-    const keys = [...values.keys()]
+    tags.forEach(assertTag)
+    const keys = [...values.keys()].filter((key) => this.#isText(key))
     const [first] = keys
     if (first !== undefined) assertFewTags(this.cache.name, first, tags)
     const isKept = (key: string) => stamp && !currentScope() && this.loader.mayKeep(values.get(key))
@@ -81,8 +82,18 @@ export class CacheWrites {
     }
   }
 
+  /** What is no text is never kept, so there is nothing to supersede. */
+  #isText(key: string): boolean {
+    const { events } = this.around
+    const is = isText(key)
+    if (!is && events.wants('notStored')) {
+      events.emit('notStored', { cache: this.cache.name, key, tier: 'l1', reason: 'key-not-text' })
+    }
+    return is
+  }
+
   async remove(keys: readonly string[]): Promise<void> {
-    await this.#inTurns(keys, async (some) => {
+    await this.#inTurns(keys.filter(isText), async (some) => {
       await this.#write({ keys: [...some] })
       // Only to free memory, and only once it is committed: everything there is stale by its position.
       if (!currentScope()) this.around.shared.forget(some.map((key) => this.tiers.sharedKey(key)))
@@ -90,10 +101,11 @@ export class CacheWrites {
   }
 
   async expire(keys: readonly string[]): Promise<void> {
-    await this.#inTurns(keys, (some) => this.#write({ keys: [...some], mode: 'expire' }))
+    await this.#inTurns(keys.filter(isText), (some) => this.#write({ keys: [...some], mode: 'expire' }))
   }
 
   async byTag(tags: readonly string[], mode: 'remove' | 'expire'): Promise<void> {
+    tags.forEach(assertTag)
     await this.#inTurns(tags, (some) => this.#write({ tags: [...some], ...only(mode) }))
   }
 

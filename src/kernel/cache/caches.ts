@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto'
-import type { EventMapping, InvalidationRules } from '../journal/invalidation-rules.js'
+import { assertTag, type EventMapping, type InvalidationRules } from '../journal/invalidation-rules.js'
 import type { CacheEvents } from './cache-events.js'
 import { CacheInvalidated } from './cache-invalidated.js'
 import type { CacheSurroundings, MemoryLimits } from './cache-options.js'
 import { namesAMessage } from './cache-writes.js'
-import type { EntryOptions } from './entry-options.js'
+import { type EntryOptions, type Given, withGiven } from './entry-options.js'
 import { HybridCache } from './hybrid-cache.js'
 import { inChunks } from './in-chunks.js'
 
@@ -12,7 +12,7 @@ import { inChunks } from './in-chunks.js'
 const defaultMaxKeyLength = 1_024
 
 /** What every cache may declare, whether it holds the answers of a query or is one by name. */
-export interface CacheSettings extends Partial<EntryOptions>, Partial<MemoryLimits> {
+export interface CacheSettings extends Given<EntryOptions>, Given<MemoryLimits> {
   /** Every event after which a value may differ. Leaving one out is the one way to serve stale values. */
   readonly invalidatedBy?: readonly EventMapping[]
   /**
@@ -102,7 +102,7 @@ export class Caches {
       {
         name,
         declaration: hashOf([...meaning, ...describe(mappings), String(createdBy.length), String(revision)]),
-        entry: onlyGiven(entry, options),
+        entry: withGiven(entry, options),
         cacheAbsent: createdBy.length > 0,
         maxEntries,
         maxBytes: maxBytes ?? limits.maxBytes,
@@ -132,22 +132,11 @@ export class Caches {
   }
 
   async #byTag(tags: readonly string[], mode: 'remove' | 'expire'): Promise<void> {
+    tags.forEach(assertTag)
     for (const some of inChunks(tags, namesAMessage)) {
       await this.around.outbox.write([new CacheInvalidated({ tags: [...some], mode })])
     }
   }
-}
-
-/** The defaults with what a declaration says otherwise; what it does not know is left out. */
-function onlyGiven(defaults: EntryOptions, given: Partial<EntryOptions>): EntryOptions {
-  const known = Object.entries(given).filter(
-    ([name, value]) => isEntryOption(defaults, name) && value !== undefined,
-  )
-  return { ...defaults, ...Object.fromEntries(known) }
-}
-
-function isEntryOption(defaults: EntryOptions, name: string): boolean {
-  return name in defaults || name === 'sizeBytes'
 }
 
 /**

@@ -119,7 +119,8 @@ export class EagerRefresh {
 
   #isYoung(copy: Landing | undefined, { eagerRefreshThreshold }: EntryOptions): boolean {
     if (!copy) return false
-    const { freshUntil, obtainedAt, wholeMs } = copy.entry
-    return freshUntil - obtainedAt > wholeMs * (1 - eagerRefreshThreshold)
+    const { freshUntil, obtainedAt, wholeMs, lasting } = copy.entry
+    const threshold = lasting?.eagerRefreshThreshold ?? eagerRefreshThreshold
+    return freshUntil - obtainedAt > wholeMs * (1 - threshold)
   }
 }

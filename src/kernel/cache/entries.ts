@@ -2,7 +2,7 @@ import type { Stamp } from '../journal/applied-journal.js'
 import { dependencyOn } from '../journal/invalidation-rules.js'
 import { CacheEntry, type Life, never } from './cache-entry.js'
 import type { CacheSurroundings, HybridCacheOptions } from './cache-options.js'
-import { type AdaptiveOptions, type EntryOptions, lastingOf } from './entry-options.js'
+import { type AdaptiveOptions, type EntryOptions, lastingOf, withGiven } from './entry-options.js'
 import type { Validators } from './load-context.js'
 import { estimatedBytes, givenOf, type Protected, protect, protectOwn } from './mutation-safety.js'
 import type { SharedEntry } from './shared-tier.js'
@@ -60,7 +60,7 @@ export class Entries {
     // The clock that lives are counted by may have been stepped since: no value outlives its time by that.
     const latest = this.around.clusterClock.now() + (freshUntil - loadedAt)
     const life = { loadedAt, freshUntil: Math.min(freshUntil, latest), usableUntil, l1TtlMs }
-    const settled = lasting ? { ...options, ...lasting } : options
+    const settled = lasting ? withGiven(options, lasting) : options
     const own = protectOwn(value, settled.clone)
     return this.#entry(key, own, { epoch, position }, names, life, settled, found)
   }
@@ -127,7 +127,10 @@ export class Entries {
       usableUntil: options.failSafe
         ? Math.max(freshUntil, Math.floor(clusterClock.toLocal(life.usableUntil)))
         : freshUntil,
-      bytes: Math.ceil(options.sizeBytes ?? (isForMemory(options) ? estimatedBytes(kept) : 0)),
+      // What is no data is not kept, and not looked at.
+      bytes: Math.ceil(
+        options.sizeBytes ?? (trouble === undefined && isForMemory(options) ? estimatedBytes(kept) : 0),
+      ),
       etag,
       lastModified,
       loadedAt: Math.floor(life.loadedAt - processBeganAt),

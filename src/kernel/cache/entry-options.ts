@@ -44,8 +44,11 @@ export interface EntryOptions {
   readonly sizeBytes?: number | undefined
 }
 
+/** Some of the options. What is undefined is not given. */
+export type Given<Options> = { readonly [Name in keyof Options]?: Options[Name] | undefined }
+
 /** What a load may decide about the value that it has loaded. */
-export type AdaptiveOptions = Partial<
+export type AdaptiveOptions = Given<
   Pick<
     EntryOptions,
     | 'l1TtlMs'
@@ -69,6 +72,30 @@ export type LastingOptions = Pick<
   AdaptiveOptions,
   'l1TtlMs' | 'jitterMs' | 'failSafe' | 'eagerRefreshThreshold' | 'skipL1Write' | 'sizeBytes' | 'clone'
 >
+
+/** The names of what a load may decide. */
+const adaptable: ReadonlySet<string> = new Set<keyof AdaptiveOptions>([
+  'l1TtlMs',
+  'l2TtlMs',
+  'jitterMs',
+  'failSafe',
+  'failSafeMaxDurationMs',
+  'eagerRefreshThreshold',
+  'skipL1Write',
+  'skipL2Write',
+  'sizeBytes',
+  'clone',
+])
+
+/**
+ * @throws RangeError naming the option that is out of range
+ * @throws TypeError naming the option that is no load's to decide
+ */
+export function checkAdaptiveOptions(given: AdaptiveOptions): void {
+  const other = Object.keys(given).find((name) => !adaptable.has(name))
+  if (other !== undefined) throw new TypeError(`adapt: a load does not decide "${other}"`)
+  checkEntryOptions(given)
+}
 
 /** @returns undefined if there is nothing to tell */
 export function lastingOf(decided: AdaptiveOptions): LastingOptions | undefined {
@@ -99,39 +126,74 @@ export const defaultEntryOptions: EntryOptions = {
   clone: false,
 }
 
-const durations = [
-  'l1TtlMs',
-  'l2TtlMs',
-  'jitterMs',
-  'failSafeMaxDurationMs',
-  'failSafeThrottleMs',
-  'softTimeoutMs',
-  'hardTimeoutMs',
-  'l2SoftTimeoutMs',
-  'l2HardTimeoutMs',
-  'clusterWaitMs',
-] as const
-
 /** The longest time to live, in ms: what Redis and timers can still count. */
 const longestTtlMs = 365 * 86_400_000
 
+/** A lock that nobody frees, as its holder has died, holds its key for as long. */
+const longestWaitMs = 600_000
+
+/** The least and the most that each option may be. Only those that switch something off by it may be endless. */
+const ranges = {
+  l1TtlMs: [1, longestTtlMs],
+  l2TtlMs: [1, longestTtlMs],
+  jitterMs: [0, longestTtlMs],
+  failSafeMaxDurationMs: [1, longestTtlMs],
+  failSafeThrottleMs: [0, longestTtlMs],
+  softTimeoutMs: [0, Number.POSITIVE_INFINITY],
+  hardTimeoutMs: [0, Number.POSITIVE_INFINITY],
+  l2SoftTimeoutMs: [0, Number.POSITIVE_INFINITY],
+  l2HardTimeoutMs: [0, Number.POSITIVE_INFINITY],
+  clusterWaitMs: [0, longestWaitMs],
+  sizeBytes: [0, Number.MAX_SAFE_INTEGER],
+} as const satisfies Partial<Record<keyof EntryOptions, readonly [number, number]>>
+
 /** @throws RangeError naming the option that is out of range */
-export function checkedEntryOptions(options: EntryOptions): EntryOptions {
-  for (const name of durations) {
-    const ms = options[name]
-    if (typeof ms !== 'number' || !(ms >= 0)) throw new RangeError(`${name} is a number of ms, not ${ms}`)
+export function checkEntryOptions(given: Given<EntryOptions>): void {
+  // By what is given rather than by what there is, as a call gives one or two.
+  for (const name in given) {
+    const { [name as keyof EntryOptions]: value } = given
+    if (value !== undefined && name in checks) checks[name as keyof EntryOptions](name, value)
   }
-  for (const name of ['l1TtlMs', 'l2TtlMs', 'failSafeMaxDurationMs'] as const) {
-    if (options[name] < 1 || options[name] > longestTtlMs) {
-      throw new RangeError(`${name} is 1 to ${longestTtlMs} ms, not ${options[name]}`)
-    }
+}
+
+type Check = (name: string, value: unknown) => void
+
+const checks = Object.fromEntries([
+  ...Object.entries(defaultEntryOptions).map(([name, usual]) => [
+    name,
+    usual === false || usual === true ? checkFlag : checkRange,
+  ]),
+  ['sizeBytes', checkRange],
+  ['eagerRefreshThreshold', checkFraction],
+]) as Record<keyof EntryOptions, Check>
+
+function checkFlag(name: string, value: unknown): void {
+  if (typeof value !== 'boolean') throw new RangeError(`${name} is true or false, not ${shown(value)}`)
+}
+
+function checkRange(name: string, value: unknown): void {
+  const [least, most] = ranges[name as keyof typeof ranges]
+  if (typeof value === 'number' && value >= least && value <= most) return
+  if (name === 'sizeBytes') throw new RangeError(`${name} is a number of bytes, not ${shown(value)}`)
+  const isTime = typeof value === 'number' && value >= 0
+  const range = isTime ? `${least} to ${most} ms` : 'a number of ms'
+  throw new RangeError(`${name} is ${range}, not ${shown(value)}`)
+}
+
+function checkFraction(name: string, value: unknown): void {
+  if (typeof value !== 'number' || !(value >= 0 && value < 1)) {
+    throw new RangeError(`${name} is at least 0 and less than 1, not ${shown(value)}`)
   }
-  const { eagerRefreshThreshold, sizeBytes } = options
-  if (!(eagerRefreshThreshold >= 0 && eagerRefreshThreshold < 1)) {
-    throw new RangeError(`eagerRefreshThreshold is at least 0 and less than 1, not ${eagerRefreshThreshold}`)
-  }
-  if (sizeBytes !== undefined && !(sizeBytes >= 0)) {
-    throw new RangeError(`sizeBytes is a number of bytes, not ${sizeBytes}`)
-  }
-  return options
+}
+
+function shown(value: unknown): string {
+  return typeof value === 'string' ? JSON.stringify(value) : String(value)
+}
+
+/** The options with those that are given in their place. */
+export function withGiven(options: EntryOptions, given: Given<EntryOptions>): EntryOptions {
+  const merged: Record<string, unknown> = { ...options }
+  for (const [name, value] of Object.entries(given))
+    if (value !== undefined && name in checks) merged[name] = value
+  return merged as unknown as EntryOptions
 }

@@ -1,4 +1,5 @@
 import { DomainError } from '../domain/domain-error.js'
+import type { CacheEntry } from './cache-entry.js'
 import { CyclicLoadError, LoadTimeoutError } from './cache-errors.js'
 import type { Staleness } from './cache-events.js'
 import type { CacheSurroundings, Read } from './cache-options.js'
@@ -21,11 +22,10 @@ export class FailSafe {
 
   /** What to answer without another attempt, as the last one has failed a short while ago. */
   whileThrottled(read: Read): Landing | undefined {
-    const { failSafe, failSafeThrottleMs } = read.entry
-    if (!failSafe) return undefined
     const entry = this.memory.get(read.key)
     const failure = entry?.failure
-    if (!failure || this.around.clock.now() >= failure.at + failSafeThrottleMs) return undefined
+    if (!failure || !mayAnswer(read, entry)) return undefined
+    if (this.around.clock.now() >= failure.at + read.entry.failSafeThrottleMs) return undefined
     // For somebody else it took too long. Who waits for longer may still get the value.
     if (patienceOf(read) > failure.waitedMs) return undefined
     // Another value may have been set since, which a load need not be tried for: L2 has it.
@@ -49,12 +49,11 @@ export class FailSafe {
 
   /** @param waitedMs how long the load was waited for, endless if it has failed; undefined if there was none */
   #answer(read: Read, cause: 'failed' | 'timeout' | 'throttled', waitedMs?: number): Landing | undefined {
-    const { key, entry: options } = read
+    const { key } = read
     const { clock, events } = this.around
-    if (!options.failSafe) return undefined
     const entry = this.memory.get(key)
     const now = clock.now()
-    if (!entry || now >= entry.usableUntil) return undefined
+    if (!entry || !mayAnswer(read, entry) || now >= entry.usableUntil) return undefined
     const staleness = this.#stalenessOf(read, entry)
     if (!staleness) return undefined
     if (waitedMs !== undefined) entry.failure = { at: now, triedAt: this.around.applied.position, waitedMs }
@@ -84,4 +83,12 @@ export class FailSafe {
 /** Milliseconds that a caller waits for a load if there is something stale to answer. */
 function patienceOf({ entry: { softTimeoutMs, hardTimeoutMs } }: Read): number {
   return Math.min(softTimeoutMs, hardTimeoutMs)
+}
+
+/**
+ * What the call says comes first, as only who asks knows what to do with a stale value; then what the value's own load has
+ * decided, and then the cache.
+ */
+function mayAnswer({ entry, options }: Read, { lasting }: CacheEntry): boolean {
+  return options.entry?.failSafe ?? lasting?.failSafe ?? entry.failSafe
 }

@@ -14,7 +14,7 @@ import {
 } from './cache-options.js'
 import { assembleCache, type CacheParts } from './cache-parts.js'
 import type { CacheStatistics } from './cache-statistics.js'
-import { checkedEntryOptions, type EntryOptions } from './entry-options.js'
+import { checkEntryOptions, type EntryOptions, type Given, withGiven } from './entry-options.js'
 import { inChunks } from './in-chunks.js'
 import type { Factory } from './load-context.js'
 import type { MemoryTier } from './memory-tier.js'
@@ -49,7 +49,8 @@ export class HybridCache<Value = unknown, Key extends string = string> {
   ) {
     const { name, entry } = checkedLimits(options)
     this.name = name
-    this.#defaults = checkedEntryOptions(entry)
+    checkEntryOptions(entry)
+    this.#defaults = entry
     this.#parts = assembleCache(options, around)
     const { statistics, memory, removed, answers, entries } = this.#parts
     this.statistics = statistics
@@ -78,6 +79,7 @@ export class HybridCache<Value = unknown, Key extends string = string> {
    * @throws what `factory` throws, and what Postgres throws when a token has to be honoured
    * @throws LoadTimeoutError after a hard timeout, if nothing stale may be answered instead
    * @throws the reason of `options.signal` once it has aborted
+   * @throws RangeError naming the option that is out of range, also of a hit
    */
   getOrCreate<Result extends Value>(
     key: Key,
@@ -91,7 +93,8 @@ export class HybridCache<Value = unknown, Key extends string = string> {
   /** Not async, as that is one more promise in a row: with six instead of four, a read from L2 took 9 % longer. */
   #answer(key: Key, factory: Factory<Value>, options: ReadOptions<never>): Promise<unknown> {
     try {
-      const { consistency } = options
+      const { consistency, entry } = options
+      if (entry) checkEntryOptions(entry)
       if (ambient()) this.#answers.asked(key, options.tags)
       const isPlain = !currentScope() && (!consistency || consistency.isUndemanding)
       return isPlain ? this.#current(key, factory, options) : this.#demanded(key, factory, options)
@@ -125,11 +128,13 @@ export class HybridCache<Value = unknown, Key extends string = string> {
    *
    * @returns undefined if there is no fresh value
    * @throws what Postgres throws when this node has to find out what it has missed
+   * @throws RangeError naming the option that is out of range
    */
   async get(key: Key, options: Asking = noOptions): Promise<Value | undefined> {
     this.#answers.asked(key, undefined)
-    if (currentScope()) return undefined
     const { consistency, entry } = options
+    if (entry) checkEntryOptions(entry)
+    if (currentScope()) return undefined
     await consistency?.satisfy()
     const { lease } = this.around
     if (!lease.holds()) await this.around.renewLease()
@@ -170,6 +175,7 @@ export class HybridCache<Value = unknown, Key extends string = string> {
     options: ReadOptions<Result> = noOptions,
   ): Promise<Map<Key, Result>> {
     const wanted = [...new Set(keys)]
+    if (options.entry) checkEntryOptions(options.entry)
     if (ambient()) for (const key of wanted) this.#answers.asked(key, options.tags)
     const isInTransaction = currentScope() !== undefined
     if (!isInTransaction) await options.consistency?.satisfy()
@@ -231,6 +237,7 @@ export class HybridCache<Value = unknown, Key extends string = string> {
 
   /** As `set` for several values that were read at the same stamp. */
   async setMany(values: Iterable<readonly [Key, Value]>, options: SetOptions = noOptions): Promise<void> {
+    if (options.entry) checkEntryOptions(options.entry)
     await this.#parts.writes.set(new Map(values), options, this.#settled(options.entry))
   }
 
@@ -283,7 +290,7 @@ export class HybridCache<Value = unknown, Key extends string = string> {
   }
 
   /** @param now monotonic ms of a look at the lease, undefined if it does not hold */
-  #freshInMemory(key: Key, now: number | undefined, chosen?: Partial<EntryOptions>): CacheEntry | undefined {
+  #freshInMemory(key: Key, now: number | undefined, chosen?: Given<EntryOptions>): CacheEntry | undefined {
     if (now === undefined || (chosen?.skipL1Read ?? this.#defaults.skipL1Read)) return undefined
     const entry = this.#memory.get(key)
     if (entry === undefined || now >= entry.freshUntil) return undefined
@@ -294,7 +301,7 @@ export class HybridCache<Value = unknown, Key extends string = string> {
     return { key, factory, options, entry: this.#settled(options.entry) } as unknown as Read
   }
 
-  #settled(chosen: Partial<EntryOptions> | undefined): EntryOptions {
-    return chosen ? checkedEntryOptions({ ...this.#defaults, ...chosen }) : this.#defaults
+  #settled(chosen: Given<EntryOptions> | undefined): EntryOptions {
+    return chosen ? withGiven(this.#defaults, chosen) : this.#defaults
   }
 }

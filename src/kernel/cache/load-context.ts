@@ -1,6 +1,6 @@
-import { dependencyOn } from '../journal/invalidation-rules.js'
+import { assertTag, dependencyOn } from '../journal/invalidation-rules.js'
 import type { CacheEntry } from './cache-entry.js'
-import { type AdaptiveOptions, checkedEntryOptions, type EntryOptions } from './entry-options.js'
+import { type AdaptiveOptions, checkAdaptiveOptions, type EntryOptions, withGiven } from './entry-options.js'
 import type { LoadScope } from './load-scope.js'
 import { givenOf } from './mutation-safety.js'
 
@@ -17,12 +17,17 @@ export interface LoadContext<Value = unknown> {
   readonly signal: AbortSignal
   /** What this node holds of an earlier load, however old. Never to be returned but by `notModified`. */
   readonly previous: (Validators & { readonly value: Value }) | undefined
-  /** Adds tags that are known only once the value is. */
+  /**
+   * Adds tags that are known only once the value is.
+   *
+   * @throws TypeError if no event could carry one of them
+   */
   tag(...tags: string[]): void
   /**
    * Sets options of this value alone; what the caller passed stays as it is.
    *
    * @throws RangeError naming the option that is out of range
+   * @throws TypeError naming the option that is no load's to decide
    */
   adapt(options: AdaptiveOptions): void
   /** The value is answered, and kept nowhere. */
@@ -75,14 +80,19 @@ export class RunningLoad implements LoadContext {
   }
 
   tag(...tags: string[]): void {
-    for (const tag of tags) this.tags.add(tag)
+    for (const tag of tags) {
+      assertTag(tag)
+      this.tags.add(tag)
+    }
     // At once, as the load may fail: who does without its value does so until one of these changes.
     this.scope.add(tags.map(dependencyOn.tag))
   }
 
   adapt(options: AdaptiveOptions): void {
-    this.adapted = checkedEntryOptions({ ...this.adapted, ...options })
-    this.decided = { ...this.decided, ...options }
+    checkAdaptiveOptions(options)
+    const given = Object.entries(options).filter(([, value]) => value !== undefined)
+    this.adapted = withGiven(this.adapted, options)
+    this.decided = { ...this.decided, ...Object.fromEntries(given) }
   }
 
   doNotStore(): void {

@@ -1,4 +1,4 @@
-import { dependencyOn, isOfKey } from '../journal/invalidation-rules.js'
+import { assertTag, dependencyOn, isOfKey } from '../journal/invalidation-rules.js'
 import type { CacheEntry } from './cache-entry.js'
 import type { Staleness } from './cache-events.js'
 import type { CacheSurroundings, HybridCacheOptions, Read } from './cache-options.js'
@@ -49,10 +49,12 @@ export class Loader {
    * Stamps the value with what was applied before its first statement, so that it can hide no later write.
    *
    * @throws what the factory throws, or the reason of `waiters.signal`
+   * @throws TypeError if no event could carry one of the tags
    * @throws CyclicLoadError if the load was asked for inside a load of the same key
    */
   async load(read: Read, waiters: LoadWaiters, eager = false): Promise<Loaded> {
     const { key, factory, options } = read
+    options.tags?.forEach(assertTag)
     const { applied, faults } = this.around
     const stamp = applied.stamp()
     await faults.at('before-load')

@@ -34,7 +34,10 @@ export class Misses {
   /** @throws as `HybridCache.getOrCreate` */
   async answer(read: Read, route: Route): Promise<unknown> {
     const { key, options } = read
-    options.signal?.throwIfAborted()
+    if (options.signal?.aborted) {
+      this.statistics.failedReads++
+      throw options.signal.reason
+    }
     const outer = outerLoad()
     const seat = new Seat(outer)
     let landing = this.failSafe.whileThrottled(read)
@@ -44,7 +47,10 @@ export class Misses {
       // What the load has read decides over its failure as it would over its value.
       if (outer && seat.load) outer.add(seat.load.names)
       landing = this.failSafe.afterFailure(read, error)
-      if (!landing) throw error
+      if (!landing) {
+        this.statistics.failedReads++
+        throw error
+      }
     } finally {
       seat.leave()
     }
@@ -59,8 +65,7 @@ export class Misses {
   #patiently(landing: Promise<Landing>, read: Read, seat: Seat): Promise<Landing> {
     const { key, entry, options } = read
     const hardMs = entry.hardTimeoutMs
-    // Without anything to answer instead, a soft timeout has nothing to say.
-    const softMs = entry.failSafe ? entry.softTimeoutMs : Number.POSITIVE_INFINITY
+    const softMs = entry.softTimeoutMs
     const { signal } = options
     if (softMs === Number.POSITIVE_INFINITY && hardMs === Number.POSITIVE_INFINITY && !signal) return landing
     const instead = () => this.failSafe.afterTimeout(read)

@@ -140,8 +140,13 @@ export function estimatedBytes(value: unknown): number {
 
 /** Of what an object holds beside its parts, which are added to those ahead. */
 function sizeOfParts(object: object, ahead: unknown[]): number {
-  if (types.isArrayBufferView(object) || types.isAnyArrayBuffer(object)) return object.byteLength
   const before = ahead.length
+  // Mostly there is no need to ask what it is.
+  if (Object.getPrototypeOf(object) === Object.prototype || Array.isArray(object)) {
+    for (const part of Object.values(object)) ahead.push(part)
+    return (ahead.length - before) * bytesOfProperty
+  }
+  if (types.isArrayBufferView(object) || types.isAnyArrayBuffer(object)) return object.byteLength
   if (types.isMap(object)) for (const [key, part] of object) ahead.push(key, part)
   else if (types.isSet(object)) for (const part of object) ahead.push(part)
   for (const part of Object.values(object)) ahead.push(part)

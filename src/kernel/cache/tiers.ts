@@ -1,3 +1,4 @@
+import { isText } from '../journal/invalidation-rules.js'
 import type { CacheEntry } from './cache-entry.js'
 import type { NotStoredReason } from './cache-events.js'
 import type { CacheSurroundings, HybridCacheOptions } from './cache-options.js'
@@ -35,7 +36,7 @@ export class Tiers {
   refusalOf(key: string): 'key-too-long' | 'key-not-text' | undefined {
     if (key.length > this.cache.maxKeyLength) return 'key-too-long'
     // Postgres cannot carry it, so that nobody could remove it; and in UTF-8 two of them may be the same.
-    return key.isWellFormed() && !key.includes('\0') ? undefined : 'key-not-text'
+    return isText(key) ? undefined : 'key-not-text'
   }
 
   /** What memory holds of a key, if it is fresh. */
@@ -233,7 +234,8 @@ export class Tiers {
   patienceMs(key: string, options: EntryOptions): number {
     const { failSafe, l2SoftTimeoutMs, l2HardTimeoutMs, hardTimeoutMs } = options
     const atMost = Math.min(l2HardTimeoutMs, hardTimeoutMs / 2)
-    const canFallBack = failSafe && this.memory.get(key) !== undefined
+    const present = this.memory.get(key)
+    const canFallBack = present !== undefined && (present.lasting?.failSafe ?? failSafe)
     return canFallBack ? Math.min(l2SoftTimeoutMs, atMost) : atMost
   }
 

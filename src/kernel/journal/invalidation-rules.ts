@@ -20,13 +20,31 @@ export function on<Event extends DomainEventClass>(
   return { event, map }
 }
 
+/** Postgres carries no NUL, and no half of a surrogate pair: what is named by one could never be removed. */
+export function isText(name: string): boolean {
+  return name.isWellFormed() && !name.includes('\0')
+}
+
+/** @throws TypeError if no event could carry the tag */
+export function assertTag(tag: string): void {
+  if (typeof tag !== 'string' || !isText(tag)) {
+    throw new TypeError(
+      `A tag is text without NUL and without half a surrogate pair, not ${JSON.stringify(tag)}`,
+    )
+  }
+}
+
 /**
  * Names in the table of last invalidations. They cannot meet: the character after the prefix of a cache's
  * name is never part of the name itself.
  */
 export const dependencyOn = {
   key: (cache: string, key: string): string => `k:${cache}:${key}`,
-  tag: (tag: string): string => `t:${tag}`,
+  /** @throws TypeError if no event could carry the tag */
+  tag: (tag: string): string => {
+    assertTag(tag)
+    return `t:${tag}`
+  },
   cache: (cache: string): string => `c:${cache}`,
   /** Raised with each key of the cache: for a value that depends on too many of them to name each. */
   anyKey: (cache: string): string => `K:${cache}`,
