@@ -35,7 +35,7 @@ afterAll(async () => {
 const namespace = () => writer.parts.installation.namespace
 const rejectedBy = ({ parts }: Node) =>
   (parts.surroundings.shared as unknown as { statistics: { rejected: number } }).statistics.rejected
-const entriesOf = (id: string) => redis.keys(`${namespace()}:v3*:${id}`)
+const entriesOf = (id: string) => redis.keys(`${namespace()}:v4*:${id}`)
 
 async function inStep(): Promise<void> {
   for (const { parts } of [writer, reader, plain]) await parts.check.run()
