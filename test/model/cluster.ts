@@ -1,7 +1,10 @@
 import { Caches } from '../../src/kernel/cache/caches.js'
 import { defaultEntryOptions } from '../../src/kernel/cache/entry-options.js'
 import type { HybridCache } from '../../src/kernel/cache/hybrid-cache.js'
-import type { DomainEvent } from '../../src/kernel/domain/index.js'
+import type { HandlerRegistry } from '../../src/kernel/cqrs/handler-registry.js'
+import { query } from '../../src/kernel/cqrs/message.js'
+import { QueryBus } from '../../src/kernel/cqrs/query-bus.js'
+import { type DomainEvent, z } from '../../src/kernel/domain/index.js'
 import { on } from '../../src/kernel/journal/invalidation-rules.js'
 import type { JournalMessage } from '../../src/kernel/journal/journal.js'
 import { History } from '../consistency/history.js'
@@ -25,7 +28,11 @@ export interface TestNode {
   readonly service: ServiceNode
   readonly all: Caches
   readonly caches: Readonly<Record<CacheName, TestCache>>
+  readonly queryBus: QueryBus
 }
+
+/** A query that is not cached itself, and does what is asked of it. */
+export class Ask extends query(z.object({ work: z.custom<() => Promise<void>>() })).returning<void>() {}
 
 /** Values are counted by their size only where their load says it. */
 export const maxEntryBytes = 1_000_000
@@ -62,6 +69,7 @@ export class SimulatedCluster {
   /** The last time at which L2 or the hints were in trouble. */
   redisWasInTroubleAt = Number.NEGATIVE_INFINITY
   readonly #redis: RedisModel
+  #versions = 0
   readonly #scheduler = new Scheduler()
   readonly #time = new SimulatedTime()
   readonly #random: RandomNumbers
@@ -83,6 +91,11 @@ export class SimulatedCluster {
     this.#redis = new RedisModel(this.#scheduler, { copiesOfHints: 1, hearsItself: true, slowReplies })
     for (const row of [...rows, ...originRows]) this.postgres.create(row, `${row}#0@g1`)
     this.nodes = Array.from({ length: nodes }, (_, index) => this.#node(index))
+  }
+
+  /** A new value of a row. */
+  nextVersion(row: string, group: string): string {
+    return `${row}#${++this.#versions}@${group}`
   }
 
   get now(): number {
@@ -249,6 +262,11 @@ export class SimulatedCluster {
       },
       { entry: {}, replayAtStart: 1_000, checksByItself: true, busyNodes: false, slots: 4_096 },
     )
+    // Whatever a listener does is its own affair.
+    for (const event of ['hit', 'miss', 'loadFailed', 'staleServed'] as const)
+      service.surroundings.events.on(event, async () =>
+        Promise.reject(new Error(`a listener of ${event} fails`)),
+      )
     service.applied.onMessage((message) => this.observer.applies(message, service.applied.epoch))
     const outbox = {
       write: (events: readonly DomainEvent[]) => {
@@ -261,7 +279,10 @@ export class SimulatedCluster {
       limits: { maxEntries: this.sequence.maxEntries, maxEntryBytes },
     })
     const caches = Object.fromEntries(cacheNames.map((cache) => [cache, this.#cache(all, cache)]))
-    return { index, caller, clock, service, all, caches: caches as TestNode['caches'] }
+    const ask = { handler: { execute: ({ work }: Ask) => work() }, declaration: {} }
+    const handlers = { queries: new Map([[Ask, ask]]) } as unknown as HandlerRegistry
+    const queryBus = new QueryBus(handlers, all)
+    return { index, caller, clock, service, all, queryBus, caches: caches as TestNode['caches'] }
   }
 
   #cache(all: Caches, name: CacheName): TestCache {

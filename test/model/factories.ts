@@ -3,9 +3,11 @@ import type { EntryOptions } from '../../src/kernel/cache/entry-options.js'
 import { defaultEntryOptions } from '../../src/kernel/cache/entry-options.js'
 import type { LoadContext } from '../../src/kernel/cache/load-context.js'
 import { currentScope, inScope } from '../../src/kernel/persistence/transaction-scope.js'
-import { selectSql } from '../consistency/postgres-model.js'
+import { selectSql, updateSql } from '../consistency/postgres-model.js'
 import { maximumPayloadBytes } from '../consistency/redis-model.js'
+import { ThingChanged } from '../consistency/things.js'
 import {
+  Ask,
   directTag,
   groupTag,
   maxEntryBytes,
@@ -13,7 +15,8 @@ import {
   type SimulatedCluster,
   type TestNode,
 } from './cluster.js'
-import { type Ledger, type Load, type LoadedValue, type RowRead, textOf } from './ledger.js'
+import { type Changeable, type Ledger, type Load, type LoadedValue, type RowRead, textOf } from './ledger.js'
+import { effectiveOptions } from './node-memory.js'
 import { type CacheName, type Call, type LoadPlan, originRows, type Sequence } from './sequence.js'
 
 /** How a factory fails that is told to. */
@@ -21,8 +24,23 @@ export class LoadFailed extends Error {}
 
 const hangsForMs = 30_000
 const bulk = 'x'.repeat(maximumPayloadBytes)
+
 /** Any; it is not to be changed by who is given it. */
-const date = new Date(1_700_000_000_000)
+function changeable(): Changeable {
+  return {
+    at: new Date(1_700_000_000_000),
+    map: new Map([['one', { n: 1 }]]),
+    set: new Set(['one']),
+    bytes: new Uint8Array([1, 2, 3]),
+  }
+}
+
+class ValueOfClass implements LoadedValue {
+  declare readonly load: number
+  declare readonly rows: LoadedValue['rows']
+  declare readonly absent: readonly string[]
+  declare readonly madeOf: readonly number[]
+}
 
 type Context = LoadContext<LoadedValue | null>
 
@@ -89,7 +107,9 @@ export class Factories {
         // All of one call are loaded once the last of them is.
         for (const [, value] of found) {
           const load = value && this.ledger.get(value.load)
-          if (load) load.endedAt = this.cluster.now
+          if (!load) continue
+          load.endedAt = this.cluster.now
+          load.dependsOnMore ||= missing.length > 1
         }
         return new Map(found)
       },
@@ -162,11 +182,11 @@ export class Factories {
       rows: load.rows.map(([row, read]) => [row, read] as const),
       absent: [...load.absent],
       madeOf: [...load.madeOf],
-      ...(plan.shape === 'with a Date' && { at: new Date(date) }),
+      ...(plan.shape === 'with what freezing cannot protect' && { changeable: changeable() }),
       ...(plan.shape === 'too large for L2' && { bulk }),
     }
     load.text = textOf(value)
-    return value
+    return plan.shape === 'an instance of a class' ? Object.assign(new ValueOfClass(), value) : value
   }
 
   #decide(load: Load, plan: LoadPlan, context: Context): void {
@@ -175,13 +195,10 @@ export class Factories {
       ...(plan.shape === 'too large for L1' && { sizeBytes: maxEntryBytes + 1 }),
     }
     if (Object.keys(adapts).length > 0) context.adapt(adapts)
-    load.ttlMs = adapts.l2TtlMs ?? load.ttlMs
-    load.adaptedFailSafe = adapts.failSafe ?? false
+    load.adapted = adapts
     if (plan.isKept === false) context.doNotStore()
-    load.isKept &&=
-      plan.isKept !== false &&
-      plan.shape !== 'too large for L1' &&
-      !(adapts.skipL1Write ?? load.options.skipL1Write)
+    load.isKept =
+      plan.isKept !== false && plan.shape !== 'too large for L1' && !effectiveOptions(load).skipL1Write
   }
 
   /** The origin is asked whether the value of an earlier load still holds; only for rows, which say so by their version. */
@@ -190,8 +207,7 @@ export class Factories {
     if (!previous?.value || load.madeOf.length > 0) return undefined
     const earlier = this.ledger.get(previous.value.load)
     if (!earlier || earlier.madeOf.length > 0 || textOf(earlier.rows) !== textOf(load.rows)) return undefined
-    earlier.renewals.push({ at: this.cluster.now, place: load.began })
-    earlier.ttlMs = Math.max(earlier.ttlMs, load.options.l2TtlMs)
+    earlier.renewals.push({ at: this.cluster.now, place: load.began, ttlMs: load.options.l2TtlMs })
     return context.notModified()
   }
 
@@ -232,7 +248,10 @@ export class Factories {
       if (value) {
         load.madeOf.push(value.load)
         load.mayBeMadeOfStale ||= this.ledger.get(value.load)?.mayBeMadeOfStale ?? false
-      } else load.absent.push(...key)
+        return
+      }
+      load.absent.push(...key)
+      load.dependsOnMore = true
     }
     const consistency = asks ? node.service.request(undefined) : undefined
     const getMany = async (): Promise<void> => {
@@ -241,8 +260,9 @@ export class Factories {
     }
     const getEach = async (
       present?: (key: string) => Promise<LoadedValue | null | undefined>,
+      wanted = keys,
     ): Promise<void> => {
-      for (const key of keys)
+      for (const key of wanted)
         took(
           key,
           (await present?.(key)) ?? (await this.getOrCreate(node, cache, key, plan, {}, { consistency })),
@@ -259,6 +279,15 @@ export class Factories {
       case 'getOrCreate in a unit of work':
         await inUnitOfWork(getEach)
         break
+      case 'getOrCreate in a unit of work that writes':
+        await inUnitOfWork(async () => {
+          for (const row of keys) if (cache === 'row') await this.#write(node, row)
+          await getEach()
+        })
+        break
+      case 'getOrCreate through a query':
+        await node.queryBus.execute(new Ask({ work: getEach }))
+        break
       case 'get, or else getOrCreate':
         await getEach((key) => node.caches[cache].get(key, { consistency }))
         break
@@ -266,7 +295,7 @@ export class Factories {
         await getEach(async (key) => node.caches[cache].peek(key))
         break
       case 'getOrCreate, caught when it fails':
-        await this.#caught(node, load, cache, keys, getEach)
+        for (const key of keys) await this.#caught(node, load, cache, key, () => getEach(undefined, [key]))
         break
       default:
         await getEach()
@@ -274,12 +303,18 @@ export class Factories {
     load.madeOfStale ||= consistency?.stale !== undefined
   }
 
+  async #write({ service }: TestNode, row: string): Promise<void> {
+    const value = this.cluster.nextVersion(row, 'g1')
+    const event = new ThingChanged({ operation: 'written by a load', keys: [row] })
+    await service.unitOfWork.changeMany([event], (manager) => manager.query(updateSql, [row, value]))
+  }
+
   /** The value shows that something could not be had: which is over as soon as that is invalidated. */
   async #caught(
     node: TestNode,
     load: Load,
     cache: CacheName,
-    keys: readonly string[],
+    key: string,
     read: () => Promise<void>,
   ): Promise<void> {
     const beganAt = this.cluster.now
@@ -288,12 +323,11 @@ export class Factories {
       await read()
     } catch (error) {
       if (!(error instanceof LoadFailed)) throw error
-      for (const key of keys) {
-        const options = this.optionsOf(cache, {})
-        const attempt = this.ledger.begin({ cache, key, node: node.index, options, beganAt, began })
-        attempt.endedAt = this.cluster.now
-        load.madeOf.push(attempt.id)
-      }
+      load.dependsOnMore = true
+      const options = this.optionsOf(cache, {})
+      const attempt = this.ledger.begin({ cache, key, node: node.index, options, beganAt, began })
+      attempt.endedAt = this.cluster.now
+      load.madeOf.push(attempt.id)
     }
   }
 }

@@ -1,6 +1,5 @@
 import type { EntryOptions } from '../../src/kernel/cache/entry-options.js'
 import { RandomNumbers } from '../consistency/random-numbers.js'
-import { notYet } from './not-yet.js'
 import {
   type Action,
   type Asker,
@@ -22,13 +21,15 @@ const longestSequence = 70
 
 const ways: readonly Way[] = [
   'getOrCreate',
+  'getOrCreate',
   'getMany',
   'get, or else getOrCreate',
   'peek, or else getOrCreate',
-  ...(notYet.unitsOfWorkInLoads
-    ? []
-    : (['getOrCreate in a unit of work', 'getMany in a unit of work'] as const)),
-  ...(notYet.caughtFailures ? [] : (['getOrCreate, caught when it fails'] as const)),
+  'getOrCreate in a unit of work',
+  'getMany in a unit of work',
+  'getOrCreate in a unit of work that writes',
+  'getOrCreate through a query',
+  'getOrCreate, caught when it fails',
   'the database',
 ]
 
@@ -69,7 +70,33 @@ interface Focus {
   readonly writes: number
   readonly failures: number
   readonly deletes: number
+  readonly adapts: number
+  /** Milliseconds between two steps. */
+  readonly pauses: readonly number[]
 }
+
+const pauses = [0, 0, 1, 3, 5, 10, 10, 30, 100, 300, 700, 1_500, 2_500]
+
+const themes: readonly Partial<Focus>[] = [
+  {},
+  {},
+  {},
+  // One value, which expires again and again, and loads that fail.
+  {
+    caches: ['row'],
+    rows: ['a'],
+    troubles: 0,
+    byHand: 0.1,
+    writes: 0.1,
+    failures: 0.5,
+    adapts: 0.5,
+    pauses: [10, 100, 300, 700, 1_500],
+  },
+  // What lies outside, of which nobody hears but by hand.
+  { caches: ['origin'], troubles: 0.02, writes: 0.5, failures: 0.3, pauses: [0, 1, 5, 10, 100, 700] },
+  // Everything at once.
+  { rows: ['a', 'b'], troubles: 0.05, writes: 0.3, pauses: [0, 0, 0, 1, 1, 2, 3, 5, 10, 50, 500] },
+]
 
 function focusOf(random: RandomNumbers): Focus {
   return {
@@ -87,11 +114,14 @@ function focusOf(random: RandomNumbers): Focus {
     writes: random.oneOf([0.15, 0.3]),
     failures: random.oneOf([0, 0.1, 0.4]),
     deletes: random.oneOf([0, 0, 0.2]),
+    adapts: random.oneOf([0, 0.1, 0.6]),
+    pauses,
+    ...random.oneOf(themes),
   }
 }
 
 function step(random: RandomNumbers, setting: Setting): Step {
-  const afterMs = random.oneOf([0, 0, 1, 3, 5, 10, 10, 30, 100, 300, 700, 1_500, 2_500])
+  const afterMs = random.oneOf(setting.focus.pauses)
   return { afterMs, action: action(random, setting) }
 }
 
@@ -146,7 +176,7 @@ function read(random: RandomNumbers, asker: Asker, focus: Focus): Read {
   }
 }
 
-function loadPlan(random: RandomNumbers, { failures }: Focus): LoadPlan {
+function loadPlan(random: RandomNumbers, { failures, adapts }: Focus): LoadPlan {
   return {
     beforeMs: random.oneOf([0, 0, 5, 50, 400]),
     afterMs: random.oneOf([0, 0, 5, 50, 400, 3_000]),
@@ -156,7 +186,7 @@ function loadPlan(random: RandomNumbers, { failures }: Focus): LoadPlan {
     innerEnds: random.chance(failures) ? 'by throwing' : 'well',
     way: random.oneOf(ways),
     tags: random.oneOf(['the call', 'the value', 'the load']),
-    ...(random.chance(0.15) && { adapts: adaptedOptions(random) }),
+    ...(random.chance(adapts) && { adapts: adaptedOptions(random) }),
     ...(random.chance(0.05) && { isKept: false }),
     asksWhetherModified: random.chance(0.2),
     shape: random.oneOf([
@@ -164,7 +194,8 @@ function loadPlan(random: RandomNumbers, { failures }: Focus): LoadPlan {
       'plain',
       'plain',
       'plain',
-      'with a Date',
+      'with what freezing cannot protect',
+      'an instance of a class',
       'too large for L2',
       'too large for L1',
     ]),
@@ -276,6 +307,11 @@ function callOptions(random: RandomNumbers): Partial<EntryOptions> {
     { failSafe: false },
     { failSafe: true },
     { failSafe: true, softTimeoutMs: 10 },
+    { failSafe: true, failSafeThrottleMs: 0 },
+    { failSafe: true, failSafeThrottleMs: 0 },
+    { l2SoftTimeoutMs: 10, l2HardTimeoutMs: 20 },
+    { clusterWaitMs: 0 },
+    { backgroundCompletion: false },
   ])
 }
 
@@ -285,6 +321,8 @@ function adaptedOptions(random: RandomNumbers): NonNullable<LoadPlan['adapts']> 
     { l1TtlMs: 200, l2TtlMs: 300 },
     { failSafe: true },
     { failSafe: true, failSafeMaxDurationMs: 5_000, l2TtlMs: 300, l1TtlMs: 300 },
+    { failSafe: true, l2TtlMs: 300, l1TtlMs: 300 },
+    { failSafe: false },
     { jitterMs: 100 },
     { eagerRefreshThreshold: 0.2 },
     { skipL1Write: true },

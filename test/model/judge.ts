@@ -11,7 +11,7 @@ import {
   readsOf,
   textOf,
 } from './ledger.js'
-import { notYet } from './not-yet.js'
+import { effectiveOptions, type NodeMemory } from './node-memory.js'
 import { type Effect, type Invalidations, worse } from './reference-model.js'
 import { type CacheName, originRows } from './sequence.js'
 import type { Known } from './session.js'
@@ -45,11 +45,6 @@ interface Announcement {
   readonly at: number
 }
 
-interface Sighting {
-  readonly at: number
-  readonly load: Load
-}
-
 /** Lives are counted by a clock that each node knows only as well as an answer from Postgres took. */
 const clockToleranceMs = 50
 
@@ -70,7 +65,6 @@ const clockToleranceMs = 50
  */
 export class Judge {
   readonly #announcements = new Map<string, Announcement[]>()
-  readonly #sightings = new Map<string, Sighting[]>()
 
   constructor(
     private readonly history: History,
@@ -78,8 +72,7 @@ export class Judge {
     private readonly invalidations: Invalidations,
     /** Whether times to live can be told: not where a machine was suspended, whose clock stood still. */
     private readonly livesAreCounted: boolean,
-    /** Whether what was kept is still there: not where memory is too small. */
-    private readonly memoryLasts: boolean,
+    private readonly memory: NodeMemory,
   ) {}
 
   /** The number of a row's version; of an absence, the newest that it could be. */
@@ -121,7 +114,10 @@ export class Judge {
     for (const part of parts) for (const read of readsOf(part)) this.#rowRead(arrival, read, answer, fail)
     this.#invalidated(arrival, answer, parts, fail)
     this.#marked(answer, load, fail)
-    if (!stale) this.#alive(arrival, load, fail)
+    if (!stale) {
+      this.#alive(arrival, load, fail)
+      for (const part of parts) this.#madeOfFresh(part, fail)
+    }
     this.#onward(arrival, answer, load, parts, fail)
   }
 
@@ -133,8 +129,7 @@ export class Judge {
   ): void {
     const version = this.versionOf(row, value)
     const floor = known.versions.get(row) ?? 0
-    const isExpiredByHand = notYet.tokensAfterExpire && stale !== undefined && originRows.includes(row)
-    if (version < floor && !isExpiredByHand)
+    if (version < floor)
       fail(`${row} = ${value} is version ${version}, and the client had seen or written ${floor}`)
     const endedAt = this.#endOf(row, version)
     if (!stale && endedAt !== undefined && at - endedAt > maxStalenessMs)
@@ -162,8 +157,7 @@ export class Judge {
       const name = `load ${part.id} of ${part.cache} "${part.key}"`
       if (effect && !mayShow(effect, stale, options, parts))
         fail(`${name} was ${effect} since it began, which this node had applied`)
-      if (own && !mayShow(own, stale, options, parts))
-        fail(`${name} was over before the client had it ${own}, which its token stands for`)
+      if (own) fail(`${name} was over before the client had it ${own}, which its token stands for`)
     }
   }
 
@@ -172,15 +166,24 @@ export class Judge {
       if (load.madeOfStale) fail(`load ${load.id} was told that it was made of something stale`)
       return
     }
-    if (!isOneOfMany && !options.failSafe && !load.adaptedFailSafe && !load.mayBeMadeOfStale)
+    if (!isOneOfMany && !options.failSafe && !load.adapted.failSafe && !load.mayBeMadeOfStale)
       fail('nobody has allowed fail-safe')
   }
 
   #alive({ at }: Arrival, load: Load, fail: (why: string) => never): void {
-    const loadedAt = Math.max(load.endedAt ?? at, ...load.renewals.map((renewal) => renewal.at))
-    const age = at - loadedAt
-    if (this.livesAreCounted && age > load.ttlMs + clockToleranceMs)
-      fail(`it was loaded ${age} ms ago, for ${load.ttlMs} ms`)
+    const end = endOfLife(load)
+    if (this.livesAreCounted && at > end + clockToleranceMs) fail(`its time was over ${at - end} ms before`)
+  }
+
+  /** What a load was given past its time was stale, and so is what it made of that. */
+  #madeOfFresh(load: Load, fail: (why: string) => never): void {
+    for (const id of load.madeOf) {
+      const part = this.ledger.get(id)
+      if (!part || part.failed || !this.livesAreCounted) continue
+      const late = load.beganAt - endOfLife(part)
+      if (late > clockToleranceMs)
+        fail(`the time of load ${id}, which it is made of, had been over for ${late} ms`)
+    }
   }
 
   #onward(
@@ -190,26 +193,17 @@ export class Judge {
     parts: readonly Load[],
     fail: (why: string) => never,
   ): void {
-    const place = `${node} ${cache} ${key}`
-    const earlier = this.#sightings.get(place) ?? []
-    for (const sighting of earlier) {
-      if (sighting.at >= at || sighting.load === load) continue
-      const before = this.#versionsIn(this.ledger.withParts(sighting.load))
+    for (const remembered of this.memory.all(node, cache, key)) {
+      if (remembered.since >= at || remembered.load === load) continue
+      const before = this.#versionsIn(this.ledger.withParts(remembered.load))
       for (const [row, version] of this.#versionsIn(parts)) {
         const seen = before.get(row)
         if (seen !== undefined && version < seen)
           fail(
-            `this node has answered version ${seen} of ${row} before, and kept it (load ${sighting.load.id})`,
+            `this node has answered version ${seen} of ${row} before, and kept it (load ${remembered.load.id})`,
           )
       }
     }
-  }
-
-  /** A value has been answered, and its node keeps it. */
-  kept(now: number, node: number, load: Load): void {
-    if (!this.memoryLasts) return
-    const place = `${node} ${load.cache} ${load.key}`
-    this.#sightings.set(place, [...(this.#sightings.get(place) ?? []), { at: now, load }])
   }
 
   #versionsIn(parts: readonly Load[]): ReadonlyMap<string, number> {
@@ -222,6 +216,13 @@ export class Judge {
     }
     return versions
   }
+}
+
+/** Ms at which the time of a value is over. */
+function endOfLife(load: Load): number {
+  const { l2TtlMs } = effectiveOptions(load)
+  const lives = [{ at: load.endedAt ?? Number.POSITIVE_INFINITY, ttlMs: l2TtlMs }, ...load.renewals]
+  return Math.max(...lives.map(({ at, ttlMs }) => at + ttlMs))
 }
 
 function loadedBy(load: Load, at: number): boolean {

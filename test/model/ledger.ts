@@ -1,4 +1,4 @@
-import type { EntryOptions } from '../../src/kernel/cache/entry-options.js'
+import type { AdaptiveOptions, EntryOptions } from '../../src/kernel/cache/entry-options.js'
 import type { CacheName } from './sequence.js'
 
 /** A row as it was read: its value says which version it is, and `null` that there was none. */
@@ -13,8 +13,16 @@ export interface LoadedValue {
   readonly absent: readonly string[]
   /** The loads of the cached values that it was made of. */
   readonly madeOf: readonly number[]
-  readonly at?: Date
+  /** What freezing cannot protect. */
+  readonly changeable?: Changeable
   readonly bulk?: string
+}
+
+export interface Changeable {
+  readonly at: Date
+  readonly map: Map<string, { n: number }>
+  readonly set: Set<string>
+  readonly bytes: Uint8Array
 }
 
 /** A place in the sequence of invalidations, as one node stood there. */
@@ -45,12 +53,17 @@ export interface Load {
   /** Whether something in it may be answered stale. */
   mayBeMadeOfStale: boolean
   isKept: boolean
-  ttlMs: number
-  adaptedFailSafe: boolean
+  /**
+   * Whether it depends on more than is noted here: on what failed loads inside it have read, on cached absences, or on whatever
+   * other values were made of that came of the same call.
+   */
+  dependsOnMore: boolean
+  /** What it has decided for its value. */
+  adapted: AdaptiveOptions
   /** What it made, to notice if anybody has changed it. */
   text: string
   /** Later loads that found it not modified. */
-  readonly renewals: { readonly at: number; readonly place: Place }[]
+  readonly renewals: { readonly at: number; readonly place: Place; readonly ttlMs: number }[]
   /** Of a `set`: the position of its own message, which no longer counts against it. */
   setAt?: Place
 }
@@ -79,9 +92,9 @@ export class Ledger {
       tags: new Set(load.tags),
       madeOfStale: false,
       mayBeMadeOfStale: false,
-      isKept: true,
-      ttlMs: load.options.l2TtlMs,
-      adaptedFailSafe: false,
+      isKept: !load.options.skipL1Write,
+      dependsOnMore: false,
+      adapted: {},
       text: '',
       renewals: [],
     }
@@ -111,7 +124,9 @@ export class Ledger {
 
 /** The same text for values that are equal, as a caller sees them. */
 export function textOf(value: unknown): string {
-  return JSON.stringify(value, (_, part) => (typeof part === 'bigint' ? `${part}n` : part))
+  return JSON.stringify(value, (_, part) =>
+    part instanceof Map || part instanceof Set || part instanceof Uint8Array ? [...part] : part,
+  )
 }
 
 /** All that a load has come to know of rows by itself. */

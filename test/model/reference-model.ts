@@ -26,15 +26,19 @@ export class Invalidations {
   /**
    * The worst that has happened to a value up to a place, since its load began. The load may have been renewed since, or be a
    * `set`, which counts from its own message on, if nothing came between that and what it had read.
+   *
+   * @param before another place that it is to be judged from, if that is earlier
    */
-  worstSince(load: Load, now: Place): Effect | undefined {
+  worstSince(load: Load, now: Place, before: Place = load.began): Effect | undefined {
     const known = this.#byEpoch.get(now.epoch)
-    const began = load.renewals.reduce((latest, { place }) => later(latest, place), load.began)
+    const own = load.renewals.reduce((latest, { place }) => later(latest, place), load.began)
+    const began = before === load.began || later(own, before) === before ? own : before
     // Another history: nothing of the old one is left. Epochs only rise; the node of a newer one has gone ahead.
     if (began.epoch !== now.epoch) return began.epoch < now.epoch ? 'removed' : undefined
     let worst: Effect | undefined
     for (const { position, effect, reaches } of known?.values() ?? []) {
-      if (position <= began.position || position > now.position || position === load.setAt?.position) continue
+      if (position <= began.position || position > now.position) continue
+      if (position === load.setAt?.position && began === own) continue
       if (reaches(load)) worst = worse(worst, effect)
     }
     return worst

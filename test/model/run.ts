@@ -3,7 +3,10 @@ import { LoadTimeoutError } from '../../src/kernel/cache/cache-errors.js'
 import type { EntryOptions } from '../../src/kernel/cache/entry-options.js'
 import type { Consistency } from '../../src/kernel/journal/consistency.js'
 import type { JournalMessage } from '../../src/kernel/journal/journal.js'
-import { isConnectionFailure } from '../../src/kernel/persistence/persistence-errors.js'
+import {
+  CommitOutcomeUnknownError,
+  isConnectionFailure,
+} from '../../src/kernel/persistence/persistence-errors.js'
 import { updateSql } from '../consistency/postgres-model.js'
 import { RandomNumbers } from '../consistency/random-numbers.js'
 import { Perform, ThingBroken, ThingChanged } from '../consistency/things.js'
@@ -11,6 +14,8 @@ import { groupTag, rowTag, SimulatedCluster, type TestNode } from './cluster.js'
 import { Factories, groupOf, LoadFailed } from './factories.js'
 import { type Arrival, Judge, Violation } from './judge.js'
 import { Ledger, type Load, type LoadedValue } from './ledger.js'
+import { NodeMemory } from './node-memory.js'
+import { Obligations, type Outcome } from './obligations.js'
 import { type InvalidationPayload, Invalidations, reachedBy } from './reference-model.js'
 import {
   type Action,
@@ -40,6 +45,8 @@ declare module '../../src/kernel/ambient.js' {
 
 /** Milliseconds within which everything has an end: a load that hangs takes half a minute. */
 const longestWaitMs = 200_000
+/** Entries in memory of which none is ever evicted. */
+export const manyEntries = 100
 /** After the last trouble, until checks and the circuit breaker have noticed that it is over. */
 const recoveryMs = 3_000
 
@@ -66,13 +73,23 @@ export async function runSequence(sequence: Sequence): Promise<Violation | undef
   const ownRandom = Math.random
   // For the jitter of lifetimes and checks.
   Math.random = () => random.next()
+  let unhandled: Violation | undefined
+  const notice = (what: string) => (error: unknown) => {
+    unhandled ??= new Violation(`${what}: ${describeError(error)}`)
+  }
+  const rejection = notice('a rejection that nobody handles')
+  const warning = notice('a warning of Node')
+  process.on('unhandledRejection', rejection).on('warning', warning)
   const { stackTraceLimit } = Error
   Error.stackTraceLimit = 0
   try {
     const run = new Run(sequence)
     await run.all()
-    return run.violation
+    // Node tells of both once a turn is over.
+    await new Promise((resolve) => setImmediate(resolve))
+    return run.violation ?? unhandled
   } finally {
+    process.off('unhandledRejection', rejection).off('warning', warning)
     Math.random = ownRandom
     Error.stackTraceLimit = stackTraceLimit
   }
@@ -84,26 +101,30 @@ class Run {
   readonly #ledger = new Ledger()
   readonly #invalidations = new Invalidations()
   readonly #judge: Judge
+  readonly #memory = new NodeMemory()
+  readonly #obligations: Obligations
+  readonly #clocksAreRight: boolean
   readonly #factories: Factories
   readonly #sessions: readonly Session[]
   /** What each client has asked for last: one that sends tokens waits for it. */
   readonly #last: Promise<unknown>[] = []
   readonly #running: Promise<unknown>[] = []
   readonly #sets = new Map<string, readonly Load[]>()
-  #versions = 0
 
   constructor(private readonly sequence: Sequence) {
     this.#cluster = new SimulatedCluster(sequence, {
       applies: (message, epoch) => this.#applies(message, epoch),
       writes: (events) => this.#writes(events),
     })
+    this.#clocksAreRight = !sequence.steps.some(({ action }) => action.kind === 'suspend')
     this.#judge = new Judge(
       this.#cluster.history,
       this.#ledger,
       this.#invalidations,
-      !sequence.steps.some(({ action }) => action.kind === 'suspend'),
-      sequence.maxEntries > 100,
+      this.#clocksAreRight,
+      this.#memory,
     )
+    this.#obligations = new Obligations(this.#ledger, this.#memory, this.#invalidations)
     this.#factories = new Factories(sequence, this.#cluster, this.#ledger)
     this.#sessions = sequence.tokens.map((sendsTokens) => new Session(sendsTokens))
   }
@@ -180,6 +201,7 @@ class Run {
     const { cache, keys, how, call, load } = read
     const arrival = this.#arrival(node, session)
     const request = node.service.request(session.sendsTokens ? session.token : undefined)
+    const sentToken = session.sendsTokens && session.token !== undefined
     const options = this.#factories.optionsOf(cache, call)
     const giveUp = new AbortController()
     if (call.abortsAfterMs !== undefined)
@@ -202,8 +224,11 @@ class Run {
       }
     } catch (error) {
       this.#readFailed(read, arrival, options, error)
+      this.#owed(node, read, arrival, { sentToken, options, stale: undefined, loads: [], error })
       return
     }
+    const loads = answers.map(([, value]) => (value ? this.#ledger.get(value.load) : undefined))
+    this.#owed(node, read, arrival, { sentToken, options, stale: request.stale, loads, error: undefined })
     for (const [key, value] of answers) {
       // Nothing that is fresh is there.
       if (value === undefined) continue
@@ -221,6 +246,20 @@ class Run {
       if (read.spoils && value) spoil(value)
     }
     if (how !== 'peek') session.answered(request.token)
+  }
+
+  /** Only where no trouble excuses it. */
+  #owed(
+    node: TestNode,
+    { cache, keys, how }: Read,
+    arrival: Arrival,
+    outcome: Pick<Outcome, 'sentToken' | 'options' | 'stale' | 'loads' | 'error'>,
+  ): void {
+    if (how === 'get' || how === 'peek' || outcome.error instanceof GaveUp) return
+    const isTroubled = this.#cluster.postgresWasAwayAt + recoveryMs >= arrival.at
+    if (isTroubled || !this.#clocksAreRight) return
+    const place = node.service.applied.stamp()
+    this.#obligations.check({ ...outcome, arrival, cache, keys, at: this.#cluster.now, place })
   }
 
   #answered(
@@ -241,9 +280,19 @@ class Run {
       isOneOfMany: keys.length > 1,
     })
     const load = value && this.#ledger.get(value.load)
-    if (!load || !request || request.stale) return
-    const isKept = request.source === 'l1' || (request.source === 'miss' && load.isKept && !load.madeOfStale)
-    if (isKept && !load.mayBeMadeOfStale) this.#judge.kept(this.#cluster.now, arrival.node, load)
+    if (!load || !request || request.stale || keys.length > 1) return
+    if (load.mayBeMadeOfStale || this.sequence.maxEntries < manyEntries) return
+    const { now } = this.#cluster
+    if (request.source === 'l1') this.#memory.answered(now, arrival.node, load)
+    // A `set` is stored once its message is applied, and a renewed value by its later load.
+    else if (
+      request.source === 'miss' &&
+      load.node === arrival.node &&
+      load.isKept &&
+      load.endedAt !== undefined &&
+      load.renewals.length === 0
+    )
+      this.#obligations.loaded(now, this.#node(arrival.node).service.applied.stamp(), load, load.endedAt)
   }
 
   #rowsOf(value: LoadedValue) {
@@ -266,7 +315,8 @@ class Run {
       return
     }
     const withoutPostgres = this.#cluster.postgresWasAwayAt + recoveryMs >= arrival.at
-    if (isConnectionFailure(error) && withoutPostgres) return
+    const isOfPostgres = isConnectionFailure(error) || error instanceof CommitOutcomeUnknownError
+    if (isOfPostgres && withoutPostgres) return
     if (error instanceof LoadTimeoutError && this.#mayTimeOut(error, cache, options)) return
     throw new Violation(what)
   }
@@ -282,7 +332,7 @@ class Run {
     const { unitOfWork, commandBus } = node.service
     const request = node.service.request(session.sendsTokens ? session.token : undefined)
     const committedBefore = [...rows, ...originRows].map((one) => [one, this.#judge.newestOf(one)] as const)
-    const value = deletes ? null : `${row}#${++this.#versions}@${group}`
+    const value = deletes ? null : this.#cluster.nextVersion(row, group)
     const change = async (): Promise<void> => {
       const event = this.#eventOf(row, names)
       await unitOfWork.changeMany([event], (manager) => manager.query(updateSql, [row, value]))
@@ -363,7 +413,16 @@ class Run {
       await node.clock.sleep(betweenMs)
       const tags = [...new Set(loads.flatMap((load) => tagsOfSet(load)))]
       for (const load of loads) for (const tag of tags) load.tags.add(tag)
-      await runAsPartOf({ setting: loads }, () => cache.setMany(values, stamped ? { stamp, tags } : { tags }))
+      const setting = runAsPartOf({ setting: loads }, () =>
+        cache.setMany(values, stamped ? { stamp, tags } : { tags }),
+      )
+      // They are the caller's own: the cache has made copies, of one at once, of many as it comes to them.
+      const spoilAll = (): void => {
+        for (const [, value] of values) if (value) spoil(value)
+      }
+      if (values.length === 1) spoilAll()
+      await setting
+      spoilAll()
     } catch (error) {
       this.#writeFailed('set', error)
       return
@@ -406,7 +465,7 @@ class Run {
     const { unitOfWork } = node.service
     const { origin } = node.caches
     const isRemoval = mode === 'remove'
-    const value = `${row}#${++this.#versions}@g1`
+    const value = this.#cluster.nextVersion(row, 'g1')
     try {
       await unitOfWork.run(() =>
         // No event: nobody here hears of it.
@@ -529,12 +588,16 @@ function payloadOf(what: Invalidate['what']): InvalidationPayload {
 
 /** What a caller might do to what it was given; nobody else is to see it. */
 function spoil(value: LoadedValue): void {
-  const { at } = value
-  at?.setFullYear(1970)
+  const { rows: read, changeable } = value
   for (const change of [
     () => Object.assign(value, { load: -1 }),
-    () => (value.rows as unknown[]).push(['spoilt', null]),
-    () => Object.assign(value.rows[0] ?? {}, { 1: 'spoilt' }),
+    () => (read as unknown[]).push(['spoilt', null]),
+    () => Object.assign(read[0] ?? {}, { 1: 'spoilt' }),
+    () => changeable?.at.setFullYear(1970),
+    () => changeable?.map.get('one') && Object.assign(changeable.map.get('one') as object, { n: 2 }),
+    () => changeable?.map.clear(),
+    () => changeable?.set.add('spoilt'),
+    () => changeable?.bytes.fill(0),
   ]) {
     try {
       change()

@@ -29,6 +29,8 @@ export type Way =
   | 'peek, or else getOrCreate'
   | 'getOrCreate in a unit of work'
   | 'getMany in a unit of work'
+  | 'getOrCreate in a unit of work that writes'
+  | 'getOrCreate through a query'
   | 'getOrCreate, caught when it fails'
   | 'the database'
 
@@ -53,7 +55,12 @@ export interface LoadPlan {
   readonly asks?: boolean
 }
 
-export type Shape = 'plain' | 'with a Date' | 'too large for L2' | 'too large for L1'
+export type Shape =
+  | 'plain'
+  | 'with what freezing cannot protect'
+  | 'an instance of a class'
+  | 'too large for L2'
+  | 'too large for L1'
 
 export interface Asker {
   readonly client: number
