@@ -75,6 +75,7 @@ export class SimulatedCluster {
   readonly #random: RandomNumbers
   readonly #due = new WeakMap<Step, number>()
   readonly #lastL2 = new Map<string | undefined, number>()
+  readonly #cutOffUntil = new Map<string | undefined, number>()
   #l2: 'works' | 'fails' | 'is slow' | 'hangs' = 'works'
   #hints: 'arrive' | 'are lost' | 'are delayed' = 'arrive'
 
@@ -137,6 +138,12 @@ export class SimulatedCluster {
     this.nodes[node]?.clock.suspend(ms)
   }
 
+  /** Only where a numbering is one statement: in its middle, a node that is cut off would hold all others up. */
+  cutOff(node: number, ms: number): void {
+    const name = this.nodes[node]?.service.name
+    if (name && !this.sequence.slowReplies) this.#cutOffUntil.set(name, this.now + ms)
+  }
+
   trouble(what: Trouble['what']): void {
     this.#noteTrouble()
     switch (what) {
@@ -187,13 +194,15 @@ export class SimulatedCluster {
   }
 
   calm(): void {
+    this.#cutOffUntil.clear()
     this.trouble('L2 works again')
     this.trouble('hints arrive again')
     this.trouble('Postgres comes')
   }
 
   #noteTrouble(): void {
-    if (this.postgres.isDown) this.postgresWasAwayAt = this.now
+    const isAnyCutOff = [...this.#cutOffUntil.values()].some((until) => this.now < until)
+    if (this.postgres.isDown || isAnyCutOff) this.postgresWasAwayAt = this.now
     if (this.#l2 !== 'works' || this.#hints !== 'arrive') this.redisWasInTroubleAt = this.now
   }
 
@@ -224,19 +233,18 @@ export class SimulatedCluster {
       const node = this.nodes.find(({ service }) => service.name === step.node)
       return node && this.#time.now + (MachineClock.msUntil(step, node.clock) ?? 0)
     }
-    const known = this.#due.get(step)
-    if (known !== undefined) return known
-    const due = this.#time.now + this.#takesMs(step)
+    const due = this.#due.get(step) ?? this.#time.now + this.#takesMs(step)
     this.#due.set(step, due)
-    return due
+    return isOfL2(step) ? due : Math.max(due, this.#cutOffUntil.get(step.node) ?? 0)
   }
 
-  #takesMs({ id, owner }: Step): number {
+  #takesMs(step: Step): number {
+    const { id, owner } = step
     if (id.startsWith('hint ')) {
       if (this.#hints === 'are lost') return Number.POSITIVE_INFINITY
       return this.#hints === 'are delayed' ? this.#random.below(longestHintDelayMs) : untroubled.hints
     }
-    if (!/ (L2|what L2|the load lock) /.test(id)) return untroubled.postgres
+    if (!isOfL2(step)) return untroubled.postgres
     const ms = { works: untroubled.l2, fails: untroubled.l2, 'is slow': slowL2Ms, hangs: hangingL2Ms }[
       this.#l2
     ]
@@ -301,4 +309,8 @@ export class SimulatedCluster {
       ...this.sequence.entries[name],
     })
   }
+}
+
+function isOfL2({ id }: Step): boolean {
+  return / (L2|what L2|the load lock) /.test(id)
 }

@@ -29,6 +29,8 @@ function describeAction(action: Action): string {
       return action.what
     case 'suspend':
       return `node ${action.node + 1}'s machine is suspended for ${action.ms} ms`
+    case 'cut off':
+      return `node ${action.node + 1} is cut off from Postgres and hints for ${action.ms} ms`
     case 'burst':
       return `${action.callers} callers on each of nodes ${action.nodes.map((node) => node + 1).join()} ask for row ${action.row}, which is cold`
     default:
@@ -36,7 +38,9 @@ function describeAction(action: Action): string {
   }
 }
 
-function describeAsked(action: Exclude<Action, { kind: 'trouble' | 'suspend' | 'burst' }>): string {
+function describeAsked(
+  action: Exclude<Action, { kind: 'trouble' | 'suspend' | 'cut off' | 'burst' }>,
+): string {
   switch (action.kind) {
     case 'read': {
       const { how, cache, keys, call, load, spoils } = action

@@ -66,6 +66,8 @@ interface Focus {
   readonly caches: readonly CacheName[]
   readonly rows: readonly string[]
   readonly troubles: number
+  /** The share of troubles in which a node is cut off. */
+  readonly cutsOff: number
   readonly byHand: number
   readonly writes: number
   readonly failures: number
@@ -94,6 +96,15 @@ const themes: readonly Partial<Focus>[] = [
   },
   // What lies outside, of which nobody hears but by hand.
   { caches: ['origin'], troubles: 0.02, writes: 0.5, failures: 0.3, pauses: [0, 1, 5, 10, 100, 700] },
+  // Nodes that are cut off, while others write.
+  {
+    caches: ['row'],
+    rows: ['a', 'b'],
+    troubles: 0.2,
+    cutsOff: 0.7,
+    writes: 0.3,
+    pauses: [10, 100, 300, 700, 700],
+  },
   // Everything at once.
   { rows: ['a', 'b'], troubles: 0.05, writes: 0.3, pauses: [0, 0, 0, 1, 1, 2, 3, 5, 10, 50, 500] },
 ]
@@ -110,6 +121,7 @@ function focusOf(random: RandomNumbers): Focus {
     ]),
     rows: random.oneOf([['a'], ['a', 'b'], rows]),
     troubles: random.oneOf([0, 0.05, 0.15]),
+    cutsOff: 0.2,
     byHand: random.oneOf([0.05, 0.1, 0.25]),
     writes: random.oneOf([0.15, 0.3]),
     failures: random.oneOf([0, 0.1, 0.4]),
@@ -129,7 +141,7 @@ function action(random: RandomNumbers, setting: Setting): Action {
   const { nodes, clients, focus } = setting
   const asker: Asker = { client: random.below(clients), node: random.below(nodes) }
   const drawn = random.next()
-  if (drawn < focus.troubles) return trouble(random, nodes)
+  if (drawn < focus.troubles) return trouble(random, nodes, focus)
   if (drawn < focus.troubles + focus.byHand) return byHand(random, asker, focus)
   if (drawn < focus.troubles + focus.byHand + focus.writes) {
     if (focus.caches.includes('origin') && random.chance(0.5)) return changeOrigin(random, asker)
@@ -259,9 +271,11 @@ const troubles: readonly Trouble['what'][] = [
   'Postgres restarts',
 ]
 
-function trouble(random: RandomNumbers, nodes: number): Action {
+function trouble(random: RandomNumbers, nodes: number, { cutsOff }: Focus): Action {
   if (random.chance(0.05))
     return { kind: 'suspend', node: random.below(nodes), ms: random.oneOf([500, 3_000]) }
+  if (random.chance(cutsOff))
+    return { kind: 'cut off', node: random.below(nodes), ms: random.oneOf([500, 3_000, 6_000]) }
   return { kind: 'trouble', what: random.oneOf(troubles) }
 }
 

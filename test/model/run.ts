@@ -161,6 +161,8 @@ class Run {
         return this.#cluster.trouble(action.what)
       case 'suspend':
         return this.#cluster.suspend(action.node, action.ms)
+      case 'cut off':
+        return this.#cluster.cutOff(action.node, action.ms)
       case 'burst':
         return this.#burst(action)
       default:
@@ -168,7 +170,7 @@ class Run {
     }
   }
 
-  #ask(action: Exclude<Action, { kind: 'trouble' | 'suspend' | 'burst' }>): void {
+  #ask(action: Exclude<Action, { kind: 'trouble' | 'suspend' | 'cut off' | 'burst' }>): void {
     const node = this.#node(action.node)
     const session = this.#sessions[action.client] as Session
     const work = async (): Promise<void> => {

@@ -145,7 +145,10 @@ export type Trouble = {
 /** A node's machine is suspended: its lease runs out unnoticed by its monotonic clock. */
 export type Suspend = { readonly kind: 'suspend'; readonly node: number; readonly ms: number }
 
-export type Action = Read | Write | SetByHand | Invalidate | ChangeOrigin | Burst | Trouble | Suspend
+/** A node reaches neither Postgres nor the others for so long, which nobody tells it. */
+export type CutOff = { readonly kind: 'cut off'; readonly node: number; readonly ms: number }
+
+export type Action = Read | Write | SetByHand | Invalidate | ChangeOrigin | Burst | Trouble | Suspend | CutOff
 
 export interface Step {
   /** Milliseconds that pass before it. Steps do not wait for each other. */
