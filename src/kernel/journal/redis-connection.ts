@@ -20,7 +20,7 @@ export function createRedis(url: string, timeoutMs: number, name: string): Redis
     enableOfflineQueue: false,
     enableAutoPipelining: true,
     // What is pipelined waits until the event loop comes round again: hints do not, and reads of L2 have done so already.
-    autoPipeliningIgnoredCommands: ['publish', 'getrange', 'aftercommitRead'],
+    autoPipeliningIgnoredCommands: ['publish', 'getrange', 'mget', 'aftercommitRead'],
     autoResendUnfulfilledCommands: false,
     maxRetriesPerRequest: 0,
     retryStrategy: (attempt) => Math.min(attempt * 50, longestRetryMs),

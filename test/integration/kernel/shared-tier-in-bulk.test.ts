@@ -88,7 +88,7 @@ test('values that are large together come in several replies of bounded size', a
   const reads = await commandsDuring('evalsha', async () => {
     expect((await tier.getMany(keys)).map((entry) => entry?.value)).toEqual(values)
   })
-  expect(reads.length).toBeGreaterThan(5)
+  expect(reads.length).toBeGreaterThanOrEqual(4)
   const together = await Promise.all(keys.map((key) => tier.get(key)))
   expect(together.map((entry) => entry?.value)).toEqual(values)
 })
