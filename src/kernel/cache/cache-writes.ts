@@ -36,11 +36,13 @@ export class CacheWrites {
     const [first] = keys
     if (first !== undefined) assertFewTags(this.cache.name, first, tags)
     const isKept = (key: string) => stamp && !currentScope() && this.loader.mayKeep(values.get(key))
-    const removed = keys.filter((key) => !isKept(key))
-    if (removed.length > 0) await this.remove(removed)
-    if (!stamp) return
     const kept = keys.filter(isKept)
-    await this.#inTurns(kept, (some) => this.#setSome(some, values, { ...options, stamp }, entryOptions))
+    const removed = keys.filter((key) => !isKept(key))
+    // First, as they are copied before anything is waited for.
+    if (stamp) {
+      await this.#inTurns(kept, (some) => this.#setSome(some, values, { ...options, stamp }, entryOptions))
+    }
+    await this.remove(removed)
   }
 
   /**

@@ -488,6 +488,19 @@ describe('what is no data is answered, untouched, and kept nowhere, with where i
 })
 
 describe('what is set by hand', () => {
+  test('is copied before anything is waited for, also beside what may not be kept', async () => {
+    const { cache } = await startSimulatedNode()
+    const own = { n: 1 }
+    const values: [string, unknown][] = [
+      ['absent', null],
+      ['a', own],
+    ]
+    const setting = cache.setMany(values, { stamp: cache.capture() })
+    own.n = 2
+    await setting
+    expect(await cache.get('a')).toEqual({ n: 1 })
+  })
+
   test('is copied: its owner may go on changing it, and nobody sees that', async () => {
     const { cache } = await startSimulatedNode()
     const own = { list: [{ n: 1 }] }
