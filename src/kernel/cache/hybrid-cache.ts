@@ -140,7 +140,10 @@ export class HybridCache<Value = unknown, Key extends string = string> {
     if (!lease.holds()) await this.around.renewLease()
     const hit = this.#freshInMemory(key, lease.heldAt(), entry)
     if (hit) return this.#answers.ofHit(key, hit, options) as Value
-    const copy = lease.holds() ? await this.#parts.tiers.copyFromShared(key, this.#settled(entry)) : undefined
+    if (!lease.holds()) return undefined
+    // No load follows that time would have to be left to.
+    const settled = { ...this.#settled(entry), hardTimeoutMs: Number.POSITIVE_INFINITY }
+    const copy = await this.#parts.tiers.copyFromShared(key, settled)
     return copy && (this.#answers.of(key, copy, options) as Value)
   }
 

@@ -133,3 +133,15 @@ test('an L2 that hangs leaves half of a hard timeout to the load', async () => {
   const reading = cache.getOrCreate('a', async () => 'value', { entry: { hardTimeoutMs: 200 } })
   expect(await passUntilSettled(clock, reading)).toBe('value')
 })
+
+test('a read that never loads waits for an L2 that is merely slow, whatever the hard timeout of a load is', async () => {
+  const clock = new ManualClock()
+  const shared = new InMemoryTier()
+  Object.assign(shared, { timeoutMs: Number.POSITIVE_INFINITY })
+  const settings = { clock, shared, journal: new InMemoryJournal(), entry: { hardTimeoutMs: 20 } }
+  const one = await startSimulatedNode(settings)
+  const two = await startSimulatedNode(settings)
+  await one.cache.getOrCreate('a', async () => 'value')
+  shared.afterGet = () => clock.sleep(100)
+  expect(await passUntilSettled(clock, two.cache.get('a'))).toBe('value')
+})
