@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
-import type { EntryOptions } from '../../../src/kernel/cache/entry-options.js'
+import { defaultEntryOptions, type EntryOptions } from '../../../src/kernel/cache/entry-options.js'
+import { HybridCache } from '../../../src/kernel/cache/hybrid-cache.js'
 import type { SharedEntry, SharedKey } from '../../../src/kernel/cache/shared-tier.js'
 import { settle } from '../../support/gate.js'
 import { InMemoryJournal } from '../../support/in-memory-journal.js'
@@ -15,6 +16,14 @@ class SmallTier extends InMemoryTier {
 }
 
 const large = 'large '.repeat(20)
+
+function cacheOf(node: SimulatedNode, name: string): HybridCache {
+  const limits = { maxEntries: 10, cacheAbsent: false, maxKeyLength: 100 }
+  return new HybridCache(
+    { name, declaration: 'd1', entry: defaultEntryOptions, ...limits },
+    node.surroundings,
+  )
+}
 
 async function startTwo(entry: Partial<EntryOptions>) {
   const journal = new InMemoryJournal()
@@ -142,9 +151,8 @@ describe('after a load whose value is kept nowhere, nothing older comes back', (
       'too many names',
       async (node: SimulatedNode) =>
         node.cache.getOrCreate<unknown>('a', async () => {
-          for (let count = 0; count < 300; count++) await node.cache.get(`part ${count}`)
-          for (let count = 0; count < 300; count++) await node.cache.get(`other ${count}`)
-          return 'of many'
+          for (let count = 0; count < 600; count++) await cacheOf(node, `part-${count}`).get('a')
+          return 'of very many caches'
         }),
     ],
   ])('%s', async (_, load) => {
