@@ -2,7 +2,7 @@ import { expect, test } from '@jest/globals'
 import { declarationOf } from '../../../src/kernel/cqrs/handlers.js'
 import type { DomainEvent } from '../../../src/kernel/domain/index.js'
 import { nameOf } from '../../../src/kernel/domain/index.js'
-import { InvalidationRules } from '../../../src/kernel/journal/invalidation-rules.js'
+import { dependencyOn, InvalidationRules } from '../../../src/kernel/journal/invalidation-rules.js'
 import {
   CategoryRepriced,
   ProductAdded,
@@ -12,7 +12,10 @@ import {
 import { GetProductHandler } from '../../../src/modules/pricing/queries/get-product.js'
 import { ListProductsHandler } from '../../../src/modules/pricing/queries/list-products.js'
 
-/** The names that an event makes stale, by what a query declares. */
+/** Raised with each key and tag, for values that depend on very many: they say nothing of one query. */
+const coarse = [dependencyOn.anyKey('GetProduct'), dependencyOn.anyKey('ListProducts'), dependencyOn.anyTag]
+
+/** The names of keys and tags that an event makes stale, by what a query declares. */
 function staleBy(handler: typeof GetProductHandler | typeof ListProductsHandler, event: DomainEvent) {
   const declaration = declarationOf(handler)
   if (declaration.kind !== 'query' || !declaration.caching) throw new TypeError('not a cached query')
@@ -25,7 +28,9 @@ function staleBy(handler: typeof GetProductHandler | typeof ListProductsHandler,
     type: nameOf(event),
     payload: event.payload,
   })
-  return 'invalidate' in effect ? effect.invalidate.flatMap(({ names }) => names).sort() : effect
+  if (!('invalidate' in effect)) return effect
+  const names = effect.invalidate.flatMap(({ names }) => names)
+  return names.filter((name) => !coarse.includes(name)).sort()
 }
 
 const sku = 'tea-1'
