@@ -3,9 +3,10 @@ import type { LastingOptions } from './entry-options.js'
 import { isShareable } from './mutation-safety.js'
 
 /**
- * A cached value with what its freshness is judged by, as one node holds it. Times are monotonic ms of this node. Only
- * `refreshAt`, `wasHit`, `isShared`, `failure` and `life` ever change: they say what this node is about to do, not what the
- * value is.
+ * A cached value with what its freshness is judged by, as one node holds it. Times are monotonic ms of this node. What ever
+ * changes says what this node is about to do with the value, not what the value is. It is private: a caller who freezes the
+ * promise of a hit, as part of something larger, would otherwise make each later write to it throw, also in the read of another key
+ * that evicts this one. It is read by static methods, as an entry that is shared has lost its own (`share`).
  *
  * An entry is itself the promise that a hit is answered with, one for all callers where they may share the value. Of many
  * keys, each object on the way is a line of the processor's cache that is not there: with entry and promise apart, hits
@@ -21,12 +22,9 @@ export class CacheEntry extends Promise<unknown> {
   readonly stamp: Stamp
   /** The end of its time in memory. */
   readonly freshUntil: number
-  /** From when on a hit starts an eager refresh. `never`, also while one is under way. */
-  refreshAt: number
-  /** Whether it was asked for since eviction last came by. */
-  wasHit = false
-  /** Whether it is what hits are answered with: from the second on, where all callers may be given the same value. */
-  isShared = false
+  #refreshAt: number
+  #wasHit = false
+  #isShared = false
   /** What is kept of the value: itself, frozen, or what copies are made from. Callers are given `givenOf` it. */
   readonly kept: unknown
   /** The slots of its key, its cache and its names in the table of last invalidations. */
@@ -39,8 +37,7 @@ export class CacheEntry extends Promise<unknown> {
   readonly names: readonly string[]
   /** The end of its time as a fail-safe value. */
   readonly usableUntil: number
-  /** The last load in its place that failed, or took too long. */
-  failure: LoadFailure | undefined
+  #failure: LoadFailure | undefined
   /** Whole, so that sums of them come back to 0. */
   readonly bytes: number
   readonly etag: string | undefined
@@ -49,8 +46,7 @@ export class CacheEntry extends Promise<unknown> {
   readonly loadedAt: number
   /** Milliseconds between the begin of its time in memory and the end, had the copy been made when it was loaded. */
   readonly wholeMs: number
-  /** For L2, where it has yet to be written; forgotten then. */
-  life: Life | undefined
+  #life: Life | undefined
   /** What its load has decided, on whatever node, for each copy of it. */
   readonly lasting: LastingOptions | undefined
 
@@ -64,7 +60,7 @@ export class CacheEntry extends Promise<unknown> {
     super((resolve) => resolve(parts.kept))
     this.stamp = parts.stamp
     this.freshUntil = parts.freshUntil
-    this.refreshAt = parts.refreshAt
+    this.#refreshAt = parts.refreshAt
     this.kept = parts.kept
     this.slots = parts.slots
     this.obtainedAt = parts.obtainedAt
@@ -78,21 +74,65 @@ export class CacheEntry extends Promise<unknown> {
     this.wholeMs = parts.wholeMs
     this.lasting = parts.lasting
   }
+
+  /** From when on a hit starts an eager refresh. `never`, also while one is under way. */
+  static refreshAt(entry: CacheEntry): number {
+    return entry.#refreshAt
+  }
+
+  static refreshFrom(entry: CacheEntry, at: number): void {
+    entry.#refreshAt = at
+  }
+
+  /** Whether it was asked for since eviction last came by. */
+  static wasHit(entry: CacheEntry): boolean {
+    return entry.#wasHit
+  }
+
+  static markHit(entry: CacheEntry, wasHit: boolean): void {
+    entry.#wasHit = wasHit
+  }
+
+  /** Whether it is what hits are answered with: from the second on, where all callers may be given the same value. */
+  static isShared(entry: CacheEntry): boolean {
+    return entry.#isShared
+  }
+
+  /**
+   * Has hits answered with the entry itself, if all callers may be given the same value. By its prototype `await` tells at
+   * once that it can wait for it as it is; of any other it looks up the constructor, and hits of one key take 1.2 times as
+   * long. To change it takes 1 µs, which an entry that is read once is spared.
+   */
+  static share(entry: CacheEntry): void {
+    if (entry.#isShared || !isShareable(entry.kept)) return
+    Object.setPrototypeOf(entry, Promise.prototype)
+    entry.#isShared = true
+  }
+
+  /** The last load in its place that failed, or took too long. */
+  static failure(entry: CacheEntry): LoadFailure | undefined {
+    return entry.#failure
+  }
+
+  static hasFailed(entry: CacheEntry, failure: LoadFailure): void {
+    entry.#failure = failure
+  }
+
+  /** For L2, where it has yet to be written. */
+  static live(entry: CacheEntry, life: Life): void {
+    entry.#life = life
+  }
+
+  /** To be had once. */
+  static takeLife(entry: CacheEntry): Life | undefined {
+    const life = entry.#life
+    entry.#life = undefined
+    return life
+  }
 }
 
 /** What an entry begins with. */
-export type EntryParts = Omit<CacheEntry, keyof Promise<unknown> | 'wasHit' | 'isShared' | 'failure' | 'life'>
-
-/**
- * Has hits answered with the entry itself, if all callers may be given the same value. By its prototype `await` tells at once
- * that it can wait for it as it is; of any other it looks up the constructor, and hits of one key take 1.2 times as long. To
- * change it takes 1 µs, which an entry that is read once is spared.
- */
-export function share(entry: CacheEntry): void {
-  if (entry.isShared || !isShareable(entry.kept)) return
-  Object.setPrototypeOf(entry, Promise.prototype)
-  entry.isShared = true
-}
+export type EntryParts = Omit<CacheEntry, keyof Promise<unknown>> & { readonly refreshAt: number }
 
 export interface LoadFailure {
   /** Monotonic ms. For a time after that, which each call says for itself, a stale value is answered without another attempt. */

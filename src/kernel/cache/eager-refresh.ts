@@ -1,5 +1,5 @@
 import type { Clock } from '../clock.js'
-import { type CacheEntry, never } from './cache-entry.js'
+import { CacheEntry, never } from './cache-entry.js'
 import type { Read } from './cache-options.js'
 import type { CacheStatistics } from './cache-statistics.js'
 import type { ClusterFlight } from './cluster-flight.js'
@@ -34,7 +34,7 @@ export class EagerRefresh {
 
   /** Not waited for; at most one at a time for each entry. */
   begin(read: Read, entry: CacheEntry): void {
-    entry.refreshAt = never
+    CacheEntry.refreshFrom(entry, never)
     this.#refresh(read, entry).catch(() => {
       // Reported by the load itself. Hits until the next attempt cost nothing.
       this.#lookAgain(read.key, entry, read.entry.failSafeThrottleMs)
@@ -48,7 +48,7 @@ export class EagerRefresh {
   beginMany(hits: readonly (readonly [Read, CacheEntry])[], batch: Refreshing): void {
     const [first] = hits
     if (!first) return
-    for (const [, entry] of hits) entry.refreshAt = never
+    for (const [, entry] of hits) CacheEntry.refreshFrom(entry, never)
     const [{ entry: options }] = first
     this.#refreshMany(hits, batch, options).catch(() => {
       for (const [{ key }, entry] of hits) this.#lookAgain(key, entry, options.failSafeThrottleMs)
@@ -109,7 +109,7 @@ export class EagerRefresh {
   /** A look into L2 may have put a copy of the same value in the entry's place. */
   #lookAgain(key: string, entry: CacheEntry, inMs: number): void {
     const present = this.memory.get(key) ?? entry
-    present.refreshAt = Math.ceil(this.clock.now() + inMs)
+    CacheEntry.refreshFrom(present, Math.ceil(this.clock.now() + inMs))
   }
 
   /** Whether L2 holds a value young enough; it is in memory then. A long life in L2 is not cut to that in memory. */

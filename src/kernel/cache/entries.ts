@@ -48,7 +48,7 @@ export class Entries {
       ...validators,
       lasting: lastingOf(decided),
     })
-    entry.life = life
+    CacheEntry.live(entry, life)
     return entry
   }
 

@@ -1,5 +1,5 @@
 import { DomainError } from '../domain/domain-error.js'
-import type { CacheEntry } from './cache-entry.js'
+import { CacheEntry } from './cache-entry.js'
 import { CyclicLoadError, LoadTimeoutError } from './cache-errors.js'
 import type { Staleness } from './cache-events.js'
 import type { CacheSurroundings, Read } from './cache-options.js'
@@ -23,7 +23,7 @@ export class FailSafe {
   /** What to answer without another attempt, as the last one has failed a short while ago. */
   whileThrottled(read: Read): Landing | undefined {
     const entry = this.memory.get(read.key)
-    const failure = entry?.failure
+    const failure = entry && CacheEntry.failure(entry)
     if (!failure || !mayAnswer(read, entry)) return undefined
     if (this.around.clock.now() >= failure.at + read.entry.failSafeThrottleMs) return undefined
     // For somebody else it took too long. Who waits for longer may still get the value.
@@ -56,7 +56,9 @@ export class FailSafe {
     if (!entry || !mayAnswer(read, entry) || now >= entry.usableUntil) return undefined
     const staleness = this.#stalenessOf(read, entry)
     if (!staleness) return undefined
-    if (waitedMs !== undefined) entry.failure = { at: now, triedAt: this.around.applied.position, waitedMs }
+    if (waitedMs !== undefined) {
+      CacheEntry.hasFailed(entry, { at: now, triedAt: this.around.applied.position, waitedMs })
+    }
     this.statistics.staleServed++
     if (events.wants('staleServed')) events.emit('staleServed', { cache: this.cache, key, staleness, cause })
     return { entry, source: 'l1', staleness }

@@ -3,7 +3,7 @@ import type { Stamp } from '../journal/applied-journal.js'
 import { currentScope } from '../persistence/transaction-scope.js'
 import type { Answers, Asking } from './answers.js'
 import { BatchLoads, type LoadMissing } from './batch-loads.js'
-import { type CacheEntry, never, share } from './cache-entry.js'
+import { CacheEntry, never } from './cache-entry.js'
 import {
   type CacheSurroundings,
   checkedLimits,
@@ -117,9 +117,9 @@ export class HybridCache<Value = unknown, Key extends string = string> {
     const hit = this.#freshInMemory(key, lease.heldAt(), options.entry)
     if (hit === undefined)
       return this.#parts.misses.answer(this.#read(key, factory, options), this.#parts.single)
-    if (hit.refreshAt !== never && hit.refreshAt <= clock.now())
+    if (CacheEntry.refreshAt(hit) !== never && CacheEntry.refreshAt(hit) <= clock.now())
       this.#parts.eager.begin(this.#read(key, factory, options), hit)
-    share(hit)
+    CacheEntry.share(hit)
     return Promise.resolve(this.#answers.ofHit(key, hit, options))
   }
 
@@ -209,7 +209,7 @@ export class HybridCache<Value = unknown, Key extends string = string> {
         const alone: Factory<Value, Result> = async ({ signal }) =>
           (await loadMissing([key], signal)).get(key) as Result
         if (!hit) return this.#parts.misses.answer(this.#read(key, alone, options), batch)
-        if (hit.refreshAt !== never && hit.refreshAt <= this.around.clock.now())
+        if (CacheEntry.refreshAt(hit) !== never && CacheEntry.refreshAt(hit) <= this.around.clock.now())
           due.push([this.#read(key, alone, options), hit])
         return this.#answers.ofHit(key, hit, options)
       }),
@@ -287,7 +287,8 @@ export class HybridCache<Value = unknown, Key extends string = string> {
     if (ambient() || chosen || (consistency && !consistency.isUndemanding)) return undefined
     const now = this.around.lease.heldAt()
     const hit = this.#freshInMemory(key, now)
-    if (!hit?.isShared || (hit.refreshAt !== never && hit.refreshAt <= (now as number))) return undefined
+    if (!hit || !CacheEntry.isShared(hit)) return undefined
+    if (CacheEntry.refreshAt(hit) !== never && CacheEntry.refreshAt(hit) <= (now as number)) return undefined
     this.#answers.noteHit(key, hit, consistency)
     return hit
   }

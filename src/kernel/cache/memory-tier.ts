@@ -1,4 +1,4 @@
-import type { CacheEntry } from './cache-entry.js'
+import { CacheEntry } from './cache-entry.js'
 import type { CacheEvents } from './cache-events.js'
 import type { MemoryLimits } from './cache-options.js'
 import { MemoryBudget, type MemoryHolder } from './memory-budget.js'
@@ -56,7 +56,7 @@ export class MemoryTier implements MemoryHolder {
   get(key: string): CacheEntry | undefined {
     const entry = this.#entries.get(key)
     // Looked at before it is written to: what is only read need not be written back.
-    if (entry !== undefined && !entry.wasHit) entry.wasHit = true
+    if (entry !== undefined && !CacheEntry.wasHit(entry)) CacheEntry.markHit(entry, true)
     return entry
   }
 
@@ -84,7 +84,7 @@ export class MemoryTier implements MemoryHolder {
     }
     this.#makeRoom(key, entry)
     const replaced = this.#entries.get(key)
-    entry.wasHit = replaced?.wasHit ?? false
+    CacheEntry.markHit(entry, replaced ? CacheEntry.wasHit(replaced) : false)
     this.#count(key, replaced, entry)
     this.#entries.set(key, entry)
     return true
@@ -125,14 +125,14 @@ export class MemoryTier implements MemoryHolder {
   #evict(reason: 'entries' | 'bytes' | 'total-bytes'): void {
     for (let passed = 0; ; passed++) {
       const [key, entry] = this.#next()
-      if (!entry.wasHit || passed === longestWalk) {
+      if (!CacheEntry.wasHit(entry) || passed === longestWalk) {
         this.delete(key)
         this.evictions++
         const { cache, events } = this
         if (events.wants('evicted')) events.emit('evicted', { cache, key, reason })
         return
       }
-      entry.wasHit = false
+      CacheEntry.markHit(entry, false)
     }
   }
 

@@ -1,5 +1,5 @@
 import { isText } from '../journal/invalidation-rules.js'
-import type { CacheEntry } from './cache-entry.js'
+import { CacheEntry } from './cache-entry.js'
 import type { NotStoredReason } from './cache-events.js'
 import type { CacheSurroundings, HybridCacheOptions } from './cache-options.js'
 import type { CacheStatistics } from './cache-statistics.js'
@@ -100,9 +100,8 @@ export class Tiers {
     from: 'load' | 'set',
   ): { key: SharedKey; entry: SharedEntry; ttlMs: number } | undefined {
     const { applied, clusterClock } = this.around
-    const { life } = entry
     // What L2 is to know of it is said below, or never.
-    entry.life = undefined
+    const life = CacheEntry.takeLife(entry)
     const refusal = this.refusalOf(key)
     if (refusal) return this.#notStored(key, 'l1', refusal)
     // One made of the values of very many caches is loaded each time rather than compared for as long as it lives.

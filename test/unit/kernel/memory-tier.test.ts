@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
 import fc from 'fast-check'
-import { CacheEntry, never, share } from '../../../src/kernel/cache/cache-entry.js'
+import { CacheEntry, never } from '../../../src/kernel/cache/cache-entry.js'
 import { CacheEvents } from '../../../src/kernel/cache/cache-events.js'
 import { MemoryBudget } from '../../../src/kernel/cache/memory-budget.js'
 import { MemoryTier } from '../../../src/kernel/cache/memory-tier.js'
@@ -239,7 +239,7 @@ describe('an entry', () => {
     const one = entry()
     expect([await one, await one.then((value) => `${value}!`)]).toEqual(['value', 'value!'])
     expect(one.finally(() => {})).not.toBeInstanceOf(CacheEntry)
-    share(one)
+    CacheEntry.share(one)
     // By any other, `await` would have to look further.
     expect(Object.getPrototypeOf(one)).toBe(Promise.prototype)
     expect([await one, await one.then((value) => `${value}!`)]).toEqual(['value', 'value!'])

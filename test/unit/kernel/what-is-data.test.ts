@@ -4,6 +4,7 @@ import { PassThrough } from 'node:stream'
 import { types } from 'node:util'
 import { createContext, runInContext } from 'node:vm'
 import { describe, expect, test } from '@jest/globals'
+import { defaultEntryOptions } from '../../../src/kernel/cache/entry-options.js'
 import type { HybridCache } from '../../../src/kernel/cache/hybrid-cache.js'
 import { StructuredSerializer } from '../../../src/kernel/cache/structured-serializer.js'
 import { Gate } from '../../support/gate.js'
@@ -485,6 +486,24 @@ describe('what is no data is answered, untouched, and kept nowhere, with where i
     expect(told).toHaveLength(1)
     expect(await node.cache.get('a')).toBeUndefined()
   })
+})
+
+test('a caller who freezes the promise of a hit disturbs neither later reads nor those of other keys', async () => {
+  const entry = { eagerRefreshThreshold: 0.5, failSafe: true, failSafeThrottleMs: 0 }
+  const node = await startSimulatedNode({ cache: { maxEntries: 3 }, entry })
+  const read = (key: string) => node.cache.getOrCreate(key, async () => key)
+  for (const key of ['a', 'b']) {
+    for (let hit = 0; hit < 3; hit++) Object.freeze(read(key))
+  }
+  for (const key of ['c', 'd', 'e', 'a', 'b', 'f', 'a']) expect(await read(key)).toBe(key)
+  Object.freeze(read('a'))
+  node.clock.advance(entry.eagerRefreshThreshold * defaultEntryOptions.l1TtlMs)
+  await node.check.run()
+  expect(await read('a')).toBe('a')
+  node.clock.advance(defaultEntryOptions.l2TtlMs)
+  await node.check.run()
+  const failing = node.cache.getOrCreate('a', () => Promise.reject(new Error('away')))
+  expect(await failing).toBe('a')
 })
 
 describe('what is set by hand', () => {
