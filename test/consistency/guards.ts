@@ -127,8 +127,8 @@ export const guards: readonly Guard[] = [
     name: 'what depends on any key of a cache goes stale with each',
     promise: 3,
     file: `${journal}/invalidation-rules.ts`,
-    snippet: '  if (keys.length > 0) names.push(dependencyOn.anyKey(cache))\n',
-    without: '',
+    snippet: ', anyKey, ...ofTags]',
+    without: ', ...ofTags]',
     why: 'A value that was made of very many others names none of them.',
     shownBy: {
       test: 'test/unit/kernel/made-of-very-many.test.ts',
@@ -139,8 +139,8 @@ export const guards: readonly Guard[] = [
     name: 'what depends on any tag goes stale with each',
     promise: 3,
     file: `${journal}/invalidation-rules.ts`,
-    snippet: '  if (tags.length > 0) names.push(dependencyOn.anyTag)\n',
-    without: '',
+    snippet: '[...tags.map(dependencyOn.tag), dependencyOn.anyTag]',
+    without: 'tags.map(dependencyOn.tag)',
     why: 'As above.',
     shownBy: {
       test: 'test/unit/kernel/made-of-very-many.test.ts',

@@ -65,11 +65,6 @@ export class MemoryTier implements MemoryHolder {
     return this.#entries.get(key)
   }
 
-  /** Goes on over what is added or removed meanwhile. */
-  keys(): MapIterator<string> {
-    return this.#entries.keys()
-  }
-
   /**
    * Keeps an entry in place of what there is.
    *

@@ -56,17 +56,24 @@ export const dependencyOn = {
   isTag: (name: string): boolean => name.startsWith('t:'),
 }
 
-/** Names of keys of one cache, and of tags, with what stands for any of them. */
-export function namesOf(cache: string, keys: readonly string[], tags: readonly string[]): string[] {
-  const names = keys.map((key) => dependencyOn.key(cache, key))
-  if (keys.length > 0) names.push(dependencyOn.anyKey(cache))
-  return [...names, ...namesOfTags(tags)]
+/**
+ * Names of keys of one cache, and of tags, with what stands for any of them.
+ *
+ * @param anyKey made once by who calls this for each event
+ */
+export function namesOf(
+  cache: string,
+  keys: readonly string[],
+  tags: readonly string[],
+  anyKey = dependencyOn.anyKey(cache),
+): string[] {
+  const ofTags = namesOfTags(tags)
+  // An array that has grown would have room for 16 more, for each event that is applied; these have none.
+  return keys.length === 0 ? ofTags : [...keys.map((key) => dependencyOn.key(cache, key)), anyKey, ...ofTags]
 }
 
 export function namesOfTags(tags: readonly string[]): string[] {
-  const names = tags.map(dependencyOn.tag)
-  if (tags.length > 0) names.push(dependencyOn.anyTag)
-  return names
+  return tags.length === 0 ? [] : [...tags.map(dependencyOn.tag), dependencyOn.anyTag]
 }
 
 /** Whether a name is that of a key, and not of a tag or a cache. */
@@ -117,9 +124,10 @@ export class InvalidationRules {
 
   /** Declares that `mapping.event` makes entries of the cache stale. */
   declare(cache: string, mapping: EventMapping): void {
+    const anyKey = dependencyOn.anyKey(cache)
     this.add(mapping.event, (payload) => {
       const { keys = [], tags = [] } = mapping.map(payload as never)
-      return { kind: 'supersede', names: namesOf(cache, keys, tags) }
+      return { kind: 'supersede', names: namesOf(cache, keys, tags, anyKey) }
     })
     const module = moduleOf(mapping.event.eventName)
     const listeners = this.#listenersByModule.get(module) ?? new Set()
