@@ -127,8 +127,8 @@ export const guards: readonly Guard[] = [
     name: 'what depends on any key of a cache goes stale with each',
     promise: 3,
     file: `${journal}/invalidation-rules.ts`,
-    snippet: ', anyKey, ...ofTags]',
-    without: ', ...ofTags]',
+    snippet: 'names[count++] = anyKey\n',
+    without: "names[count++] = 'k:nothing'\n",
     why: 'A value that was made of very many others names none of them.',
     shownBy: {
       test: 'test/unit/kernel/made-of-very-many.test.ts',

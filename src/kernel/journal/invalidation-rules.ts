@@ -68,8 +68,14 @@ export function namesOf(
   anyKey = dependencyOn.anyKey(cache),
 ): string[] {
   const ofTags = namesOfTags(tags)
-  // An array that has grown would have room for 16 more, for each event that is applied; these have none.
-  return keys.length === 0 ? ofTags : [...keys.map((key) => dependencyOn.key(cache, key)), anyKey, ...ofTags]
+  if (keys.length === 0) return ofTags
+  // Of its size from the begin: one that grows gets room for 16 more, which at each event that is applied shows.
+  const names = new Array<string>(keys.length + 1 + ofTags.length)
+  let count = 0
+  for (const key of keys) names[count++] = dependencyOn.key(cache, key)
+  names[count++] = anyKey
+  for (const tag of ofTags) names[count++] = tag
+  return names
 }
 
 export function namesOfTags(tags: readonly string[]): string[] {
