@@ -75,11 +75,12 @@ export class CacheEntry extends Promise<unknown> {
     this.lasting = parts.lasting
   }
 
-  /** From when on a hit starts an eager refresh. `never`, also while one is under way. */
-  static refreshAt(entry: CacheEntry): number {
-    return entry.#refreshAt
+  /** Whether a hit at `now` (monotonic ms) starts an eager refresh. */
+  static isDue(entry: CacheEntry, now: number): boolean {
+    return entry.#refreshAt !== never && entry.#refreshAt <= now
   }
 
+  /** @param at monotonic ms, or `never`, also while a refresh is under way */
   static refreshFrom(entry: CacheEntry, at: number): void {
     entry.#refreshAt = at
   }
@@ -152,4 +153,6 @@ export interface Life {
   readonly freshUntil: number
   readonly usableUntil: number
   readonly l1TtlMs: number
+  /** Whether the value is known to be what JSON brings back as it is. */
+  readonly isJson?: boolean
 }

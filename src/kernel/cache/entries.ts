@@ -36,6 +36,7 @@ export class Entries {
     const { clusterClock } = this.around
     const loadedAt = clusterClock.now()
     const freshUntil = loadedAt + earlier(options.l2TtlMs, options.jitterMs)
+    const own = protect(value, options.clone)
     const life: Life = {
       loadedAt,
       freshUntil,
@@ -43,8 +44,9 @@ export class Entries {
         ? Math.max(freshUntil, loadedAt + options.failSafeMaxDurationMs)
         : freshUntil,
       l1TtlMs: options.l1TtlMs,
+      isJson: own.isJson,
     }
-    const entry = this.#entry(key, protect(value, options.clone), stamp, names, life, options, {
+    const entry = this.#entry(key, own, stamp, names, life, options, {
       ...validators,
       lasting: lastingOf(decided),
     })

@@ -2,8 +2,8 @@ import { ambient } from '../ambient.js'
 import type { Stamp } from '../journal/applied-journal.js'
 import { currentScope } from '../persistence/transaction-scope.js'
 import type { Answers, Asking } from './answers.js'
-import { BatchLoads, type LoadMissing } from './batch-loads.js'
-import { CacheEntry, never } from './cache-entry.js'
+import type { LoadMissing } from './batch-loads.js'
+import { CacheEntry } from './cache-entry.js'
 import {
   type CacheSurroundings,
   checkedLimits,
@@ -15,15 +15,12 @@ import {
 import { assembleCache, type CacheParts } from './cache-parts.js'
 import type { CacheStatistics } from './cache-statistics.js'
 import { checkEntryOptions, type EntryOptions, type Given, withGiven } from './entry-options.js'
-import { inChunks } from './in-chunks.js'
 import type { Factory } from './load-context.js'
+import { ManyReads } from './many-reads.js'
 import type { MemoryTier } from './memory-tier.js'
 import { givenOf } from './mutation-safety.js'
 
 const noOptions = {}
-
-/** Keys of one `getMany` that are gone through in one turn of the event loop, and that one call may be asked to load. */
-const keysALoad = 1_000
 
 /**
  * A cache of two tiers, memory and Redis, whose every read makes one comparison: was anything that the value
@@ -41,6 +38,7 @@ export class HybridCache<Value = unknown, Key extends string = string> {
   /** Beside the other parts, as every hit asks it. */
   readonly #memory: MemoryTier
   readonly #answers: Answers
+  readonly #many: ManyReads<Key>
 
   /** @throws RangeError naming the option that is out of range */
   constructor(
@@ -56,6 +54,10 @@ export class HybridCache<Value = unknown, Key extends string = string> {
     this.statistics = statistics
     this.#memory = memory
     this.#answers = answers
+    this.#many = new ManyReads(around, this.#parts, {
+      freshInMemory: (key, now, chosen) => this.#freshInMemory(key, now, chosen),
+      readOf: (key, factory, given) => this.#read(key, factory as Factory<Value>, given),
+    })
     const { applied } = around
     // What L2 holds from before this cache existed here may have been invalidated by events that no rule of its
     // own was there to read.
@@ -113,12 +115,11 @@ export class HybridCache<Value = unknown, Key extends string = string> {
   }
 
   #current(key: Key, factory: Factory<Value>, options: ReadOptions<never>): Promise<unknown> {
-    const { lease, clock } = this.around
-    const hit = this.#freshInMemory(key, lease.heldAt(), options.entry)
+    const now = this.around.lease.heldAt()
+    const hit = this.#freshInMemory(key, now, options.entry)
     if (hit === undefined)
       return this.#parts.misses.answer(this.#read(key, factory, options), this.#parts.single)
-    if (CacheEntry.refreshAt(hit) !== never && CacheEntry.refreshAt(hit) <= clock.now())
-      this.#parts.eager.begin(this.#read(key, factory, options), hit)
+    if (CacheEntry.isDue(hit, now as number)) this.#parts.eager.begin(this.#read(key, factory, options), hit)
     CacheEntry.share(hit)
     return Promise.resolve(this.#answers.ofHit(key, hit, options))
   }
@@ -172,51 +173,12 @@ export class HybridCache<Value = unknown, Key extends string = string> {
    *
    * @throws as `getOrCreate`
    */
-  async getMany<Result extends Value>(
+  getMany<Result extends Value>(
     keys: Iterable<Key>,
     loadMissing: LoadMissing<Key, Result>,
     options: ReadOptions<Result> = noOptions,
   ): Promise<Map<Key, Result>> {
-    const wanted = [...new Set(keys)]
-    if (options.entry) checkEntryOptions(options.entry)
-    if (ambient()) for (const key of wanted) this.#answers.asked(key, options.tags)
-    const isInTransaction = currentScope() !== undefined
-    if (!isInTransaction) await options.consistency?.satisfy()
-    const found = new Map<Key, Result>()
-    for (const some of inChunks(wanted, keysALoad)) {
-      const answers = isInTransaction
-        ? await this.#parts.uncached.loadMany(some, loadMissing, options)
-        : await this.#getSome(some, loadMissing, options)
-      for (const [key, value] of answers) if (value !== undefined) found.set(key, value)
-      if (some.length === wanted.length) break
-      // Nothing else runs while a chunk is gone through: not the check that renews the lease, either.
-      await this.around.clock.nextTurn()
-      options.signal?.throwIfAborted()
-    }
-    return found
-  }
-
-  async #getSome<Result extends Value>(
-    keys: readonly Key[],
-    loadMissing: LoadMissing<Key, Result>,
-    options: ReadOptions<Result>,
-  ): Promise<readonly (readonly [Key, Result])[]> {
-    const batch = new BatchLoads<Key>(loadMissing, this.#parts.tiers, this.#parts.loader)
-    const due: [Read, CacheEntry][] = []
-    const answering = Promise.all(
-      keys.map(async (key) => {
-        const hit = this.#freshInMemory(key, this.around.lease.heldAt(), options.entry)
-        const alone: Factory<Value, Result> = async ({ signal }) =>
-          (await loadMissing([key], signal)).get(key) as Result
-        if (!hit) return this.#parts.misses.answer(this.#read(key, alone, options), batch)
-        if (CacheEntry.refreshAt(hit) !== never && CacheEntry.refreshAt(hit) <= this.around.clock.now())
-          due.push([this.#read(key, alone, options), hit])
-        return this.#answers.ofHit(key, hit, options)
-      }),
-    )
-    this.#parts.eager.beginMany(due, batch)
-    const answers = await answering
-    return keys.map((key, index) => [key, answers[index] as Result])
+    return this.#many.get(keys, loadMissing, options)
   }
 
   /** The position to take *before* reading a value that will be given to `set`. */
@@ -287,8 +249,7 @@ export class HybridCache<Value = unknown, Key extends string = string> {
     if (ambient() || chosen || (consistency && !consistency.isUndemanding)) return undefined
     const now = this.around.lease.heldAt()
     const hit = this.#freshInMemory(key, now)
-    if (!hit || !CacheEntry.isShared(hit)) return undefined
-    if (CacheEntry.refreshAt(hit) !== never && CacheEntry.refreshAt(hit) <= (now as number)) return undefined
+    if (!hit || !CacheEntry.isShared(hit) || CacheEntry.isDue(hit, now as number)) return undefined
     this.#answers.noteHit(key, hit, consistency)
     return hit
   }

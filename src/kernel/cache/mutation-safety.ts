@@ -1,12 +1,15 @@
 import { types } from 'node:util'
-import { copyOf } from './data-copy.js'
-import { prototypeOf, surveyOf } from './data-survey.js'
+import { copyOf, copyOfTree } from './data-copy.js'
+import { surveyOf } from './data-survey.js'
+import { prototypeOf } from './prototypes.js'
 
 /** A value as it is kept: itself, frozen, or what copies are made from; or not to be kept, and why. */
 export interface Protected {
   readonly kept: unknown
   /** Where it holds what is no data; undefined if all of it is. */
   readonly trouble: string | undefined
+  /** Whether JSON is known to bring it back as it is. */
+  readonly isJson: boolean
 }
 
 /**
@@ -18,14 +21,21 @@ export interface Protected {
  */
 export function protect(value: unknown, clone: boolean): Protected {
   if (!isObject(value)) {
-    return { kept: value, trouble: typeof value === 'function' ? 'value is a function' : undefined }
+    return {
+      kept: value,
+      trouble: typeof value === 'function' ? 'value is a function' : undefined,
+      isJson: false,
+    }
   }
   const survey = surveyOf(value)
-  if (!survey.isData) return { kept: value, trouble: survey.trouble }
-  if (clone || !survey.isPlain) return { kept: new Copied(copyOf(value, survey.ranges)), trouble: undefined }
+  if (!survey.isData) return { kept: value, trouble: survey.trouble, isJson: false }
+  const { isJson, isTree, isPlain } = survey
+  if (clone || !isPlain) {
+    return { kept: new Copied(copyOf(value, survey.ranges), isTree), trouble: undefined, isJson }
+  }
   // Only now that all of it has been looked at: nothing of somebody else's is left half frozen.
   for (const part of survey.parts) Object.freeze(part)
-  return { kept: value, trouble: undefined }
+  return { kept: value, trouble: undefined, isJson }
 }
 
 /** A copy of a value that its owner may go on changing; the value itself if it is no data, and will not be kept. */
@@ -37,7 +47,7 @@ export function ownCopyOf(value: unknown): unknown {
 /** As `protect` for what a serializer has made: nobody else has it, and it has no getters and nothing hidden. */
 export function protectOwn(value: unknown, clone: boolean): Protected {
   const isShared = !isObject(value) || (!clone && freezeOwn(value))
-  return { kept: isShared ? value : new Copied(value), trouble: undefined }
+  return { kept: isShared ? value : new Copied(value), trouble: undefined, isJson: false }
 }
 
 /** Calls in calls until the rest is left for later: a value may be nested deeper than calls can be. */
@@ -86,14 +96,23 @@ function isObject(value: unknown): value is object {
 /** A value of which each caller gets a copy. */
 export class Copied {
   readonly #own: unknown
+  #isTree: boolean | undefined
 
-  /** @param own data that nobody else has */
-  constructor(own: unknown) {
+  /**
+   * @param own data that nobody else has
+   * @param isTree whether it is one (`Data.isTree`); undefined if nobody has looked yet
+   */
+  constructor(own: unknown, isTree?: boolean) {
     this.#own = own
+    this.#isTree = isTree
   }
 
   copy(): unknown {
-    return copyOf(this.#own)
+    if (this.#isTree === undefined) {
+      const survey = surveyOf(this.#own)
+      this.#isTree = survey.isData && survey.isTree
+    }
+    return this.#isTree ? copyOfTree(this.#own) : copyOf(this.#own)
   }
 
   /** Bytes that the value takes in memory, within a factor of two. */

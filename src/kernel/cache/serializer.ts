@@ -5,8 +5,11 @@ export interface Serializer {
    * for a miss, and never misreads it.
    */
   readonly format: number
-  /** @throws if the value cannot be brought back as it is */
-  serialize(value: unknown): Uint8Array
+  /**
+   * @param isJson whether somebody has looked already, and JSON brings the value back as it is
+   * @throws if the value cannot be brought back as it is
+   */
+  serialize(value: unknown, isJson?: boolean): Uint8Array
   /** @throws if these bytes are not what `serialize` makes */
   deserialize(bytes: Uint8Array): unknown
 }

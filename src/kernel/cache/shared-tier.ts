@@ -18,6 +18,8 @@ export interface SharedEntry {
   readonly etag?: string | undefined
   readonly lastModified?: string | undefined
   readonly lasting?: LastingOptions | undefined
+  /** Whether the value is known to be what JSON brings back as it is. Not written to L2. */
+  readonly isJson?: boolean | undefined
 }
 
 /** Names one entry in L2. Entries of another epoch or another declaration of the cache are other entries. */

@@ -21,12 +21,13 @@ export class StructuredSerializer implements Serializer {
    * @throws TypeError naming where in the value the trouble is
    * @throws RangeError if it is nested too deeply
    */
-  serialize(value: unknown): Uint8Array {
+  serialize(value: unknown, isJson = false): Uint8Array {
+    if (isJson) return jsonOf(value)
     if (value === undefined) throw new TypeError('undefined cannot be brought back')
     const survey = surveyOf(value)
     if (!survey.isData) throw new TypeError(`${survey.trouble}, which cannot be brought back`)
     if (survey.uncarried) throw new TypeError(`${survey.uncarried}, which would not be brought back`)
-    if (survey.isJson) return Buffer.from(`\0${JSON.stringify(value)}`)
+    if (survey.isJson) return jsonOf(value)
     return Buffer.concat([Buffer.of(structured), serialize(value)])
   }
 
@@ -38,6 +39,10 @@ export class StructuredSerializer implements Serializer {
     if (buffer[0] === structured) return new OwnedBytes(buffer.subarray(1)).read()
     throw new TypeError(`${buffer[0]} is no encoding of this serializer`)
   }
+}
+
+function jsonOf(value: unknown): Buffer {
+  return Buffer.from(`\0${JSON.stringify(value)}`)
 }
 
 /**

@@ -103,7 +103,7 @@ export class WireFormat {
    */
   encode(name: string, entry: SharedEntry): Buffer | Promise<Buffer> {
     const { serializer, maximumPayloadBytes, compressAboveBytes } = this.options
-    const payload = serializer.serialize(entry.value)
+    const payload = serializer.serialize(entry.value, entry.isJson)
     if (payload.byteLength > maximumPayloadBytes) throw new PayloadTooLargeError()
     if (payload.byteLength <= compressAboveBytes) return this.#frame(name, entry, payload, 0)
     return this.#compress(name, entry, payload)
