@@ -20,8 +20,8 @@ export class Answers {
   ) {}
 
   /**
-   * A key is asked for, inside a load or not. What the load makes of it depends on the key in any case: there may be no
-   * value, or none in time, and what was made without it must not outlive the event that brings it.
+   * Records that a key was asked for; outside a load this does nothing. The result of the load depends on the key whatever
+   * the answer is: if there is no value, or none in time, the result must not outlive the event that brings one.
    */
   asked(key: string, tags: readonly string[] | undefined): void {
     outerLoad()?.add(this.entries.ownNames(key, tags))
@@ -60,7 +60,7 @@ export class Answers {
 
   #count(key: string, { source, staleness }: Landing): void {
     const { events } = this.around
-    // These are counted where they are decided on.
+    // Bypasses and fail-safe answers are counted where they are decided.
     if (source === 'bypass' || (staleness && source === 'l1')) return
     if (staleness) this.statistics.madeOfStale++
     else if (source === 'l2') {

@@ -48,7 +48,7 @@ export class BatchLoads<Key extends string> implements Route {
     })
   }
 
-  /** From the database, before what memory has is past its time. */
+  /** Loads from the database before the copies in memory expire. */
   refresh(read: Read, waiters: LoadWaiters): Promise<Landing> {
     return this.#gather(this.#refreshing, read, waiters, async () => {
       const batch = this.#refreshing

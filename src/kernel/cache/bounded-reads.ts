@@ -11,19 +11,19 @@ declare module 'ioredis' {
   }
 }
 
-/** What a key of another type reads as: no value of a string that anybody has written as an entry. */
+/** The result for a key that does not hold a string. No entry is this short, so it cannot be mistaken for one. */
 const otherType = Buffer.from('!')
 
-/** Keys of one `MGET`. */
+/** Most keys that one `MGET` asks for. */
 const keysOfMget = 16
 
-/** Milliseconds for which Redis is asked for pieces of values only, after a reply was longer than entries can be. */
+/** Milliseconds for which values are read with a length limit, after a reply that was longer than entries can be. */
 const cautiousMs = 60_000
 
-/** Bytes of the values in one reply, from which on the rest of them is left to the next. */
+/** A reply ends once its values exceed this many bytes. The remaining keys go into the next request. */
 const largestReply = 4 * 1_048_576
 
-/** `MGET`, but of each value only what is not too long. It takes Redis ten times as long. */
+/** `MGET` that cuts each value off after `longest` bytes and one more. It takes Redis ten times as long as `MGET`. */
 const readScript = `
 local found = {}
 local left = tonumber(ARGV[2])
@@ -39,17 +39,18 @@ return found`
 const nothing = Buffer.alloc(0)
 
 /**
- * Reads of keys that somebody else may have written to. A reply is in memory as a whole before anybody can look at the
- * lengths in it. So the connection is closed while a reply arrives that is longer than entries can be, and from then on
- * Redis is asked for no more of a value than an entry can have. The reads on that connection find nothing, once.
+ * Reads keys that somebody else may have written to, without letting a huge value fill this node's memory. The client hands
+ * over a reply only once all of it has arrived, which is too late to look at its length. So the connection is closed as soon
+ * as a reply grows longer than entries can be, and for a minute each value is then read with a length limit. The reads
+ * under way on that connection find nothing.
  */
 export class BoundedReads {
-  /** `MGET`s whose replies have not arrived, and bytes that have arrived since the last of them. */
+  /** How many `MGET`s still wait for their replies, and how many bytes have arrived since the last of those replies. */
   #awaited = 0
   #arrived = 0
   #cautiousUntil = Number.NEGATIVE_INFINITY
 
-  /** @param longest bytes of the longest value that is of any use; of a longer one come as many and one more */
+  /** @param longest bytes of the longest value to be read; a longer value is cut off after one byte more */
   constructor(
     private readonly redis: Redis,
     private readonly longest: number,
@@ -60,8 +61,8 @@ export class BoundedReads {
   }
 
   /**
-   * @returns in the order of the names, empty where there is nothing; fewer than there are names, but one at least, where
-   *   all together would be too much
+   * @returns the values in the order of the names; an empty buffer where there is none. If all of them together are too
+   *   large, only the first of them, at least one.
    * @throws what Redis throws
    */
   async read(names: readonly string[]): Promise<readonly Buffer[]> {
@@ -73,7 +74,7 @@ export class BoundedReads {
       : this.#readTogether(names)
   }
 
-  /** As `read`, for all of the names. */
+  /** Like `read`, but always returns a value for every name. */
   async readAll(names: readonly string[]): Promise<readonly Buffer[]> {
     const found = await this.read(names)
     return found.length === names.length
@@ -81,7 +82,7 @@ export class BoundedReads {
       : [...found, ...(await this.readAll(names.slice(found.length)))]
   }
 
-  /** Whether what was read under a name is no string, but for instance a list. */
+  /** Whether `read` found something other than a string, such as a list. */
   isOfOtherType(bytes: Buffer): boolean {
     return bytes.length === otherType.length && bytes.equals(otherType)
   }
@@ -109,7 +110,7 @@ export class BoundedReads {
     const longestReply = keysOfMget * this.longest
     this.#arrived = 0
     stream.on('data', (chunk: Buffer) => {
-      // Replies to other commands are short, and many.
+      // Only `MGET` replies are measured. Replies to other commands are short, but so many that their sum would pass the limit.
       this.#arrived = this.#awaited === 0 ? 0 : this.#arrived + chunk.length
       if (this.#arrived <= longestReply) return
       this.#cautiousUntil = performance.now() + cautiousMs

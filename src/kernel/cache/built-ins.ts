@@ -3,9 +3,9 @@ import { types } from 'node:util'
 export type BuiltIn = 'date' | 'map' | 'set' | 'regexp' | 'buffer' | 'view'
 
 /**
- * By what it is rather than by `instanceof`, which knows nothing of objects from another context of V8.
+ * Asks V8 for the kind of an object. `instanceof` would not recognise objects from another V8 context.
  *
- * @returns undefined for an ordinary object; `foreign` for one with a state that only the platform sees
+ * @returns undefined for an ordinary object; `foreign` for one that has internal state which JavaScript cannot read
  */
 export function builtInOf(object: object): BuiltIn | 'foreign' | undefined {
   if (types.isDate(object)) return 'date'

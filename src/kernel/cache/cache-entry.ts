@@ -3,10 +3,11 @@ import type { LastingOptions } from './entry-options.js'
 import { isShareable } from './mutation-safety.js'
 
 /**
- * A cached value with what its freshness is judged by, as one node holds it. Times are monotonic ms of this node. What ever
- * changes says what this node is about to do with the value, not what the value is. It is private: a caller who freezes the
- * promise of a hit, as part of something larger, would otherwise make each later write to it throw, also in the read of another key
- * that evicts this one. It is read by static methods, as an entry that is shared has lost its own (`share`).
+ * A cached value with what its freshness is judged by, as one node holds it. Times are monotonic ms of this node, except for
+ * `loadedAt`. The fields that change are private. They say what this node is about to do with the value, not what the value
+ * is. If they were public, a caller who freezes the promise of a hit, as part of something larger, would make every later
+ * write to them throw, even in the read of another key that evicts this entry. Static methods access them, because a shared
+ * entry has lost its prototype (see `share`), and with it its methods.
  *
  * An entry is itself the promise that a hit is answered with, one for all callers where they may share the value. Of many
  * keys, each object on the way is a line of the processor's cache that is not there: with entry and promise apart, hits
@@ -31,7 +32,7 @@ export class CacheEntry extends Promise<unknown> {
   readonly slots: readonly number[]
   /** When this node came by the value, or up to 1 ms later. */
   readonly obtainedAt: number
-  /** Whether all of it is data; if not, it is given to those who wait, as it is, and forgotten. */
+  /** Whether all of the value is data. If not, it is given to the callers that wait for it, unchanged, and not kept. */
   readonly keepable: boolean
   /** What the value depends on beside its own key and cache: its tags, and the cached reads inside its load. */
   readonly names: readonly string[]
@@ -42,7 +43,7 @@ export class CacheEntry extends Promise<unknown> {
   readonly bytes: number
   readonly etag: string | undefined
   readonly lastModified: string | undefined
-  /** When its load ended: whole ms of the cluster's clock, counted from when this process began. A copy keeps it. */
+  /** When its load ended: whole ms of the cluster's clock, counted from the start of this process. A copy keeps it. */
   readonly loadedAt: number
   /** Milliseconds between the begin of its time in memory and the end, had the copy been made when it was loaded. */
   readonly wholeMs: number
@@ -80,12 +81,12 @@ export class CacheEntry extends Promise<unknown> {
     return entry.#refreshAt !== never && entry.#refreshAt <= now
   }
 
-  /** @param at monotonic ms, or `never`, also while a refresh is under way */
+  /** @param at monotonic ms; `never` to start no refresh, for instance because one is under way */
   static refreshFrom(entry: CacheEntry, at: number): void {
     entry.#refreshAt = at
   }
 
-  /** Whether it was asked for since eviction last came by. */
+  /** Whether the entry was read since the eviction hand last passed it. */
   static wasHit(entry: CacheEntry): boolean {
     return entry.#wasHit
   }
@@ -94,15 +95,15 @@ export class CacheEntry extends Promise<unknown> {
     entry.#wasHit = wasHit
   }
 
-  /** Whether it is what hits are answered with: from the second on, where all callers may be given the same value. */
+  /** Whether hits return the entry itself. They do from the second hit on, if all callers may be given the same value. */
   static isShared(entry: CacheEntry): boolean {
     return entry.#isShared
   }
 
   /**
-   * Has hits answered with the entry itself, if all callers may be given the same value. By its prototype `await` tells at
-   * once that it can wait for it as it is; of any other it looks up the constructor, and hits of one key take 1.2 times as
-   * long. To change it takes 1 µs, which an entry that is read once is spared.
+   * Makes hits return the entry itself, if all callers may be given the same value. `await` recognises a plain promise by its
+   * prototype and waits for it directly. For any other it first looks up the constructor, and hits of one key take 1.2 times
+   * as long. Changing the prototype takes 1 µs, so an entry that is read only once keeps its own.
    */
   static share(entry: CacheEntry): void {
     if (entry.#isShared || !isShareable(entry.kept)) return
@@ -110,7 +111,7 @@ export class CacheEntry extends Promise<unknown> {
     entry.#isShared = true
   }
 
-  /** The last load in its place that failed, or took too long. */
+  /** The last load that should have replaced this entry, and failed or took too long. */
   static failure(entry: CacheEntry): LoadFailure | undefined {
     return entry.#failure
   }
@@ -119,12 +120,12 @@ export class CacheEntry extends Promise<unknown> {
     entry.#failure = failure
   }
 
-  /** For L2, where it has yet to be written. */
+  /** Remembers the life to write to L2. */
   static live(entry: CacheEntry, life: Life): void {
     entry.#life = life
   }
 
-  /** To be had once. */
+  /** Returns the life to write to L2 and forgets it, so that it is written once. */
   static takeLife(entry: CacheEntry): Life | undefined {
     const life = entry.#life
     entry.#life = undefined
@@ -132,13 +133,13 @@ export class CacheEntry extends Promise<unknown> {
   }
 }
 
-/** What an entry begins with. */
+/** What an entry is made from. */
 export type EntryParts = Omit<CacheEntry, keyof Promise<unknown>> & { readonly refreshAt: number }
 
 export interface LoadFailure {
-  /** Monotonic ms. For a time after that, which each call says for itself, a stale value is answered without another attempt. */
+  /** Monotonic ms. For each caller's `failSafeThrottleMs` after it, a stale value is answered without another attempt. */
   readonly at: number
-  /** How long it was waited for, which says nothing to a caller who waits for longer; endless if it has failed. */
+  /** Milliseconds that a caller waited for it; `Infinity` if it failed. A caller who would wait longer tries again. */
   readonly waitedMs: number
   /** The position at which the load was tried. What happens to the value later is worth another attempt at once. */
   readonly triedAt: number
@@ -153,6 +154,6 @@ export interface Life {
   readonly freshUntil: number
   readonly usableUntil: number
   readonly l1TtlMs: number
-  /** Whether the value is known to be what JSON brings back as it is. */
+  /** Whether JSON is known to bring the value back as it is. */
   readonly isJson?: boolean
 }

@@ -18,10 +18,10 @@ export class LoadTimeoutError extends Error {
   }
 }
 
-/** A load needs, through the cached reads inside it, the very value that it is to load. */
+/** A load needs its own result: a cached read inside it, or inside one of those, asks for the same value. */
 export class CyclicLoadError extends Error {
   override readonly name = 'CyclicLoadError'
-  /** @param chain the loads, each made inside the one before it; the last is for what the first is for */
+  /** @param chain the loads, each made inside the one before it; the first and the last load the same value */
   constructor(readonly chain: readonly string[]) {
     super(
       `A load waits for itself: ${chain.join(' → ')}. Load that part without the cache, or under another key.`,

@@ -22,14 +22,14 @@ export interface CacheEventMap {
   staleServed: [
     OfEntry & { readonly staleness: Staleness; readonly cause: 'failed' | 'timeout' | 'throttled' },
   ]
-  /** To make room within `maxEntries`, within `maxBytes`, or within what all caches of the node may hold together. */
+  /** The limit that was reached: `maxEntries`, `maxBytes`, or the bytes that all caches of the node share. */
   evicted: [OfEntry & { readonly reason: 'entries' | 'bytes' | 'total-bytes' }]
   /** A value was answered, but a tier did not take it. */
   notStored: [
     OfEntry & {
       readonly tier: 'l1' | 'l2'
       readonly reason: NotStoredReason
-      /** Where in the value the trouble is, of what is `not-cloneable`. */
+      /** For `not-cloneable`: which part of the value is not data, and what it is. */
       readonly detail?: string
     },
   ]
@@ -68,7 +68,8 @@ export class CacheEvents {
     listener: (event: CacheEventMap[Name][0]) => void,
   ): () => void {
     const safely = (event: CacheEventMap[Name][0]): void => {
-      // A listener watches; it must not be able to make a read fail, nor, by a promise that nobody else has, the process.
+      // A listener only watches. It must not make a read fail, and a promise that it returns must not end the process by an
+      // unhandled rejection.
       const report = (error: unknown): void => {
         this.logger.error({ err: error, event: name }, 'a listener of cache events threw')
       }

@@ -22,8 +22,9 @@ export interface MemoryLimits {
 }
 
 /**
- * A `Map` of V8's ends at 16 million entries, those that were deleted and not yet swept included: from half of that on, an
- * eviction and a new entry in its place can be one too many. Longer keys than the other would not fit into a hint.
+ * The largest limits. A `Map` in V8 holds at most 16 million entries, and deleted ones count until the table is rebuilt. Above
+ * half of that, evicting one entry and adding another can exceed it. A key longer than `maxKeyLength` would not fit into a
+ * hint.
  */
 const most = { maxEntries: 8_000_000, maxKeyLength: 65_536 }
 
@@ -72,7 +73,7 @@ export interface CacheSurroundings {
   readonly clock: Clock
   readonly clusterClock: ClusterClock
   readonly events: CacheEvents
-  /** What all of them may hold in memory together. Default: no limit. */
+  /** The memory that all caches of the node share. Default: no limit. */
   readonly memory?: MemoryBudget | undefined
 }
 

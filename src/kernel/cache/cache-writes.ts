@@ -11,7 +11,7 @@ import { assertFewTags, type Loader } from './loader.js'
 import { ownCopyOf } from './mutation-safety.js'
 import type { Storable, Tiers } from './tiers.js'
 
-/** Keys or tags in one message: large enough for few of them, small enough for each to fit into one hint. */
+/** Keys or tags in one message: enough to need few messages, and few enough for each message to fit into one hint. */
 export const namesAMessage = 1_000
 
 /** What is written to a cache by hand. All of it goes through the outbox, so that no node can miss it. */
@@ -38,7 +38,7 @@ export class CacheWrites {
     const isKept = (key: string) => stamp && !currentScope() && this.loader.mayKeep(values.get(key))
     const kept = keys.filter(isKept)
     const removed = keys.filter((key) => !isKept(key))
-    // First, as they are copied before anything is waited for.
+    // Values come before removals, so that those of the first message are copied before anything is awaited.
     if (stamp) {
       await this.#inTurns(kept, (some) => this.#setSome(some, values, { ...options, stamp }, entryOptions))
     }
@@ -58,7 +58,7 @@ export class CacheWrites {
   ): Promise<void> {
     const { applied, outbox } = this.around
     const setId = randomUUID()
-    // At once, as their owner may go on changing them.
+    // Copied now, because the owner of the values may change them while the message is written.
     const own = new Map(keys.map((key) => [key, ownCopyOf(values.get(key))]))
     const stop = applied.onMessage((message) => {
       if (!isSet(message, setId)) return
@@ -84,7 +84,7 @@ export class CacheWrites {
     }
   }
 
-  /** What is no text is never kept, so there is nothing to supersede. */
+  /** A key that is not well-formed text is never kept, so there is nothing to supersede under it. */
   #isText(key: string): boolean {
     const { events } = this.around
     const is = isText(key)
@@ -119,7 +119,7 @@ export class CacheWrites {
     await this.around.outbox.write([new CacheInvalidated({ cache: this.cache.name, ...what })])
   }
 
-  /** One message after the other, each in a turn of the event loop of its own: the lease has to be renewed meanwhile. */
+  /** One message after another, each in its own turn of the event loop, so that the lease can be renewed in between. */
   async #inTurns(names: readonly string[], write: (some: readonly string[]) => Promise<void>): Promise<void> {
     for (const some of inChunks(names, namesAMessage)) {
       await write(some)

@@ -64,8 +64,8 @@ export class Caches {
   }
 
   /**
-   * Bytes that all of them hold in memory, keys and the entries themselves included, by an estimate; and how many they may
-   * hold together.
+   * The estimated bytes that all caches together hold in memory, including keys and the entries themselves, and how many
+   * they may hold.
    */
   get inMemory(): { readonly bytes: number; readonly maxBytes: number } {
     const { memory } = this.around

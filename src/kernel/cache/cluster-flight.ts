@@ -37,7 +37,7 @@ export class ClusterFlight {
    *
    * @param askedAt monotonic ms when L2 was asked: the lock gets what is left of L2's time, as who waited for it
    *   afresh would wait for a hung Redis twice
-   * @param flight says by when the load must have begun for those who wait for it
+   * @param flight knows by when the load must begin, so that its value comes in time for every caller
    */
   async fetch(
     key: string,
@@ -48,7 +48,7 @@ export class ClusterFlight {
   ): Promise<Landing> {
     const { clock } = this.around
     const waitsFrom = clock.now()
-    // Asked each time: who joins meanwhile may be less patient.
+    // Computed each time, because a caller who joins meanwhile may wait for a shorter time.
     const isOver = (): boolean => clock.now() >= Math.min(waitsFrom + options.clusterWaitMs, flight.loadBy)
     let lock = await this.#lockInTime(key, options, askedAt)
     // Another node may have loaded between this one's miss and its lock.
@@ -73,7 +73,7 @@ export class ClusterFlight {
       this.tiers.sharedKey(key),
       applied.position,
       required,
-      // Nobody here joins a load that takes longer than its caller waits; neither need anybody elsewhere wait for it.
+      // On this node nobody joins a load that is older than its caller's time. Nodes elsewhere need not wait for it, either.
       Math.max(1, Math.min(options.clusterWaitMs, options.hardTimeoutMs)),
     )
   }

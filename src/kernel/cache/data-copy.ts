@@ -3,20 +3,20 @@ import { mostNames, type Range } from './data-survey.js'
 import { prototypeOf } from './prototypes.js'
 
 /**
- * A copy of a value that is data, as `surveyOf` says: nothing that is done to the one reaches the other. Objects keep their
- * prototypes, and each place that shared a part with another still does. What was frozen of plain objects and arrays can be
- * changed in the copy; instances of classes are as closed as they were.
+ * Copies a value that `surveyOf` found to be data, so that a change to one of the two never reaches the other. Objects keep
+ * their prototypes. A part that stood in two places still stands in both. Plain objects and arrays can be changed in the copy
+ * even if they were frozen. Instances of classes stay as frozen or sealed as they were.
  *
- * @param ranges the bytes to copy of each buffer; all of them where it does not say
+ * @param ranges the bytes to copy of each buffer; a buffer that is not in it is copied whole
  */
 export function copyOf(value: unknown, ranges?: ReadonlyMap<ArrayBufferLike, Range>): unknown {
   return isObject(value) ? new Copying(ranges).copy(value) : value
 }
 
-/** Calls in calls until the rest is copied by a list: a value may be nested deeper than calls can be. */
+/** Depth of recursion from which on `copyOf` takes over. It needs no recursion: a deeply nested value would overflow the stack. */
 const deepest = 200
 
-/** The same of a value whose survey says that it is a tree, in a quarter of the time. */
+/** Like `copyOf`, in a quarter of the time, for a value whose survey says that it is a tree. */
 export function copyOfTree(value: unknown, depth = 0): unknown {
   if (!isObject(value)) return value
   const prototype: unknown = Object.getPrototypeOf(value)
@@ -29,7 +29,7 @@ export function copyOfTree(value: unknown, depth = 0): unknown {
   return copy
 }
 
-/** Goes by a list of its own: a value may be nested deeper than calls can be. */
+/** Keeps a list of what is left to copy instead of recursing, because a deeply nested value would overflow the stack. */
 class Copying {
   readonly #copies = new Map<object, object>()
   readonly #unfilled: { readonly from: object; readonly to: object; readonly kind: Kind }[] = []
@@ -46,7 +46,7 @@ class Copying {
     return copy as object
   }
 
-  /** Of a value that is part of another. */
+  /** The copy of one part: the one that exists already, or a new one that is filled later. */
   #part(value: unknown): unknown {
     if (!isObject(value)) return value
     const known = this.#copies.get(value)
@@ -57,7 +57,7 @@ class Copying {
     return to
   }
 
-  /** An empty object of the same kind. */
+  /** A new object of the same kind, still without its properties. */
   #begun(from: object): { readonly kind: Kind; readonly to: object } {
     const prototype: object | null = Object.getPrototypeOf(from)
     const { kind } = prototypeOf(prototype)
@@ -99,7 +99,7 @@ class Copying {
     return copy
   }
 
-  /** Where a number of any size may begin. */
+  /** The first byte to copy, rounded down to a multiple of 8 so that every typed array stays aligned. */
   #startOf(buffer: ArrayBufferLike): number {
     const start = this.ranges?.get(buffer)?.start ?? 0
     return start - (start % 8)
@@ -125,7 +125,7 @@ class Copying {
     this.#fillHidden(from, to, names.length)
   }
 
-  /** What is not enumerable, or named by a symbol. */
+  /** Copies properties that are not enumerable or are named by a symbol. */
   #fillHidden(from: object, to: object, visible: number): void {
     const isLarge = Array.isArray(from) && visible > mostNames
     const hidden = isLarge ? [] : Object.getOwnPropertyNames(from)
@@ -144,7 +144,7 @@ class Copying {
       Set.prototype.forEach.call(from, (value) => Set.prototype.add.call(to, this.#part(value)))
     } else if (kind === 'regexp') (to as RegExp).lastIndex = (from as RegExp).lastIndex
     const isView = kind === 'view'
-    // The elements of a view are there.
+    // The elements of a view came with its buffer.
     if (isView && prototypeOf(Object.getPrototypeOf(from)).kind === 'built-in') return
     for (const name of Reflect.ownKeys(from)) {
       if (isView && typeof name === 'string' && Object.hasOwn(to, name)) continue
@@ -168,7 +168,7 @@ function isObject(value: unknown): value is object {
   return typeof value === 'object' && value !== null
 }
 
-/** To change it takes longer than the copy, so only where it has to be. */
+/** Sets the prototype only where it differs, because that takes longer than the rest of the copy. */
 function withPrototype(object: object, prototype: object | null): object {
   return Object.getPrototypeOf(object) === prototype ? object : Object.setPrototypeOf(object, prototype)
 }

@@ -5,31 +5,31 @@ import { asKey, isIndex, type Place, pathTo } from './value-path.js'
 
 /**
  * What a value is made of. *Data* is primitives, plain objects and arrays, the built-ins that can be copied (`Date`, `Map`,
- * `Set`, `RegExp`, `ArrayBuffer` and its views), and instances of classes whose whole state can be seen. Whatever else a value
- * holds is somebody's own: a function, a socket, a locale with functions, private members. Nobody but its owner can freeze or
- * copy it without breaking it, or without missing a part.
+ * `Set`, `RegExp`, `ArrayBuffer` and its views), and instances of classes whose whole state is readable. Everything else is
+ * *foreign*: functions, sockets, a locale with functions, instances with private members. Freezing or copying them could break
+ * them, and a copy could miss a part of them.
  */
 export type Survey = Data | Foreign
 
 export interface Data {
   readonly isData: true
-  /** Plain objects and arrays all the way down: frozen, all callers can share them. */
+  /** Whether it consists of primitives, plain objects and arrays only. Once frozen, it can be shared by all callers. */
   readonly isPlain: boolean
-  /** All objects of a plain value, for freezing. */
+  /** All objects in the value, in order to freeze them. */
   readonly parts: ReadonlySet<object>
-  /** Where and why neither JSON nor V8's structured clone would bring it back as it is; undefined if one of them does. */
+  /** Which part neither JSON nor V8's structured clone brings back as it is, and why; undefined if one of them does. */
   readonly uncarried: string | undefined
-  /** Whether JSON does. */
+  /** Whether JSON brings the value back as it is. */
   readonly isJson: boolean
-  /** Whether each object is in one place only, and nothing of it is hidden: it can be copied without looking for either. */
+  /** Whether no object is in two places and none has hidden properties, so that a simple recursive copy is complete. */
   readonly isTree: boolean
-  /** The bytes of each buffer that views of the value show. */
+  /** For each buffer, the range of bytes that the value uses. */
   readonly ranges: ReadonlyMap<ArrayBufferLike, Range>
 }
 
 export interface Foreign {
   readonly isData: false
-  /** Where in the value, and what is there: `value.links[3].url is an instance of URL`. */
+  /** The part that is not data, and what it is: `value.links[3].url is an instance of URL`. */
   readonly trouble: string
 }
 
@@ -38,12 +38,12 @@ export interface Range {
   readonly end: number
 }
 
-/** Never calls into the value: no getter of it is read, and no method of it is called. */
+/** Never runs code of the value: it reads no getter and calls no method. */
 export function surveyOf(value: unknown): Survey {
   return new Walk().survey(value)
 }
 
-/** Goes by a list of its own: a value may be nested deeper than calls can be. */
+/** Keeps a list of what is left to visit instead of recursing, because a deeply nested value would overflow the stack. */
 class Walk {
   readonly #met = new Set<object>()
   readonly #ahead: Place[] = []
@@ -70,7 +70,7 @@ class Walk {
     }
   }
 
-  /** One value, which may be an object to go into later. */
+  /** Judges a primitive at once, and puts an object on the list. */
   #visit(value: unknown, from: Place | undefined, step: unknown): void {
     switch (typeof value) {
       case 'object':
@@ -92,7 +92,7 @@ class Walk {
   }
 
   #meet(object: object, from: Place | undefined, step: unknown): void {
-    // Once more is once too often for JSON: a cycle, or two places that share a part.
+    // JSON keeps neither a cycle nor a part that two places share.
     if (this.#met.has(object)) {
       this.#isJson = false
       this.#isTree = false
@@ -104,7 +104,7 @@ class Walk {
 
   #enter(place: Place): void {
     const { object, from, step } = place
-    // Before anything is asked of it, as that would call its traps.
+    // Checked first, because any other question would run the proxy's traps.
     if (types.isProxy(object)) this.#refuse(from, step, 'is a proxy')
     else this.#enterKind(object, place, prototypeOf(Object.getPrototypeOf(object)))
   }
@@ -140,12 +140,13 @@ class Walk {
 
   #enterArray(array: unknown[], place: Place): void {
     const isDense = Object.keys(array).length === array.length && this.#enterElements(array, place)
-    // JSON would fill the holes of a sparse one, and leave out what is no element.
+    // JSON would fill the holes of a sparse array, and drop properties that are not elements.
     if (!isDense) {
       this.#isJson = false
       this.#isTree = false
     }
-    // Of many elements, to ask for their names takes longer than all else; and who would hide something beside them?
+    // For a large array, reading its property names costs more than everything else. Large arrays with further properties are
+    // rare, so they are not looked for.
     const names = isDense && array.length > mostNames ? [] : Object.getOwnPropertyNames(array)
     const others = isDense ? names.slice(array.length) : names
     for (const name of others) if (name !== 'length') this.#enterProperty(array, name, place, true)
@@ -161,7 +162,7 @@ class Walk {
   }
 
   #enterProperties(object: object, place: Place, isPlain: boolean): void {
-    // Two lists rather than `Reflect.ownKeys`, which takes twice as long as both.
+    // `Reflect.ownKeys` would take twice as long as these two calls together.
     for (const name of Object.getOwnPropertyNames(object)) {
       if (name === 'toJSON') this.#isJson = false
       else if (name === '__proto__') {
@@ -173,7 +174,7 @@ class Walk {
     for (const name of Object.getOwnPropertySymbols(object)) this.#enterProperty(object, name, place, isPlain)
   }
 
-  /** @returns whether there is one */
+  /** @returns whether the object has such a property */
   #enterProperty(object: object, name: PropertyKey, place: Place, isPlain: boolean): boolean {
     const property = Object.getOwnPropertyDescriptor(object, name)
     if (!property) return false
@@ -181,7 +182,7 @@ class Walk {
     if (!('value' in property)) this.#refuse(place, name, 'is a property with a getter or a setter')
     else if (typeof name === 'symbol') this.#keepFromL2(place, name, 'is named by a symbol')
     else if (!enumerable) this.#keepFromL2(place, name, 'is not enumerable')
-    // Some classes name themselves in each instance, as those of decimal.js do.
+    // Some classes, such as those of decimal.js, give each instance a `constructor` property of its own.
     const isOwnClass = !isPlain && name === 'constructor' && isClassOf(value, object)
     if (!isOwnClass) this.#visit(value, place, name)
     return true
@@ -200,7 +201,7 @@ class Walk {
       const { buffer, byteOffset } = object as ArrayBufferView
       if (types.isSharedArrayBuffer(buffer)) this.#refuse(place.from, place.step, 'shows shared memory')
       this.#show(buffer, object as ArrayBufferView, byteOffset)
-      // All of its elements are properties by name; nobody but a subclass adds others.
+      // Its elements are its own properties and need no look. Only subclasses are expected to add others.
       if (prototype.kind === 'built-in') return
     }
     for (const name of Reflect.ownKeys(object)) {
@@ -222,7 +223,10 @@ class Walk {
     } else this.#shown.set(buffer, [range])
   }
 
-  /** What is shown of each buffer. Two views of the same bytes, apart, would no longer show what is written to the other. */
+  /**
+   * The bytes that are used of each buffer. Views that overlap cannot go to L2: they would come back with buffers of their own,
+   * and a write to one would no longer show in the other.
+   */
   #ranges(): ReadonlyMap<ArrayBufferLike, Range> {
     const ranges = new Map<ArrayBufferLike, Range>()
     for (const [buffer, shown] of this.#shown) {
@@ -242,13 +246,13 @@ class Walk {
     this.#trouble ??= `${pathTo(from, step)} ${trouble}`
   }
 
-  /** It is data, but would come back as something else. */
+  /** Records that a part is data, but that a serializer would bring it back as something else. */
   #keepFromL2(from: Place | undefined, step: unknown, reason: string): void {
     this.#uncarried ??= `${pathTo(from, step)} ${reason}`
   }
 }
 
-/** Elements of an array up to which it is asked for properties beside them that are not enumerable. */
+/** Longest array that is searched for properties beside its elements that are not enumerable. */
 export const mostNames = 1_000
 
 function described(object: object, { name }: Prototype): string {

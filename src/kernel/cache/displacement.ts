@@ -1,14 +1,14 @@
 import type { Stamp } from '../journal/applied-journal.js'
 
-/** What a copy is still good for; more is better. */
+/** What a copy can still be used for. A higher number is better. */
 export const use = {
-  /** Removed, or of no use to fail-safe any more. */
+  /** Nothing: it was removed, or its time for fail-safe is over. */
   none: 0,
-  /** Older than a committed write: for fail-safe, where that is allowed. */
+  /** Fail-safe that allows invalidated values: it is older than a committed write. */
   invalidated: 1,
-  /** Past its time: for fail-safe. */
+  /** Fail-safe: it has expired. */
   expired: 2,
-  /** To be served. */
+  /** Any read. */
   fresh: 3,
 } as const
 
@@ -19,16 +19,16 @@ interface Loaded {
   readonly loadedAt: number
 }
 
-/** A copy of a key's value, as far as it matters for which of two is held. */
+/** What decides which of two copies of a value memory holds. */
 export interface Copy extends Loaded {
   readonly freshUntil: number
   readonly use: (typeof use)[keyof typeof use]
 }
 
 /**
- * The one rule for which of two copies of a key memory holds. A copy takes another's place unless its load was the earlier
- * one, or unless it is of less use: what is served is not given up for what cannot be, nor what fail-safe may answer for what
- * it may not. Of two copies of the same load, the one that is to be served for longer is held.
+ * The one rule for which of two copies of a key's value memory holds. The offered copy replaces the present one unless its load
+ * was earlier, or its use is lower: a fresh copy is never given up for a stale one, nor a copy that fail-safe may answer for
+ * one that it may not. Of two fresh copies of the same load, memory holds the one that stays fresh for longer.
  */
 export function displaces(offered: Copy, present: Copy): boolean {
   if (isOlder(offered, present)) return false
@@ -40,8 +40,8 @@ export function displaces(offered: Copy, present: Copy): boolean {
 }
 
 /**
- * Whether a value's load was the earlier one for certain. One that began at a lower position and ended later may have been made
- * by a node that lags, and not be older at all; positions of two epochs do not compare.
+ * Whether the load of `one` was certainly the earlier one. A load that began at a lower position but ended later may be the work
+ * of a node that lags, and its value may be no older. Positions of different epochs cannot be compared.
  */
 export function isOlder(one: Loaded, other: Loaded): boolean {
   return (

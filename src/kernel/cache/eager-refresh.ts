@@ -9,7 +9,7 @@ import type { MemoryTier } from './memory-tier.js'
 import type { SingleLoads } from './misses.js'
 import type { Tiers } from './tiers.js'
 
-/** How the keys of one call are loaded together. */
+/** Loads the keys of one call together. */
 interface Refreshing {
   refresh(read: Read, waiters: Flight): Promise<Landing>
 }
@@ -42,8 +42,8 @@ export class EagerRefresh {
   }
 
   /**
-   * The same for several hits of one call: with one look into L2 and one call of the factory. As for whatever is loaded by one
-   * call for many keys, there is no lock.
+   * Like `begin`, for several hits of one call, with one read of L2 and one call of the factory. It takes no lock in Redis, like
+   * every load of several keys.
    */
   beginMany(hits: readonly (readonly [Read, CacheEntry])[], batch: Refreshing): void {
     const [first] = hits
@@ -76,7 +76,7 @@ export class EagerRefresh {
     const plan = { fly, flyAlone: fly, goesOnAlone: true, patienceMs: read.entry.hardTimeoutMs }
     const seat = new Seat()
     const landing = this.flights.board(read.key, 0, plan, seat)
-    // Nobody waits for it, so that a failure is told as one in the background.
+    // The caller does not wait, so a failure is reported as a background failure.
     seat.leave()
     return landing
   }

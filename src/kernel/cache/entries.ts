@@ -57,7 +57,8 @@ export class Entries {
   /** A copy keeps stamp, names and life of what it was copied from; only its time in memory is its own. */
   fromShared(key: string, found: SharedEntry, epoch: string, options: EntryOptions): CacheEntry {
     const { value, position, names, loadedAt, freshUntil, usableUntil, lasting } = found
-    // What the load has decided for its value; or else the shorter of what its call said, and this one.
+    // The load's own decision comes first. Otherwise the shorter of the two holds: that of the call that loaded, and that of this
+    // call.
     const l1TtlMs = lasting?.l1TtlMs ?? Math.min(found.l1TtlMs, options.l1TtlMs)
     // The clock that lives are counted by may have been stepped since: no value outlives its time by that.
     const latest = this.around.clusterClock.now() + (freshUntil - loadedAt)
@@ -76,7 +77,7 @@ export class Entries {
     return [dependencyOn.key(this.options.name, key), this.cacheName, ...entry.names]
   }
 
-  /** What every value of a key depends on, and the lack of one as well. */
+  /** What every value of a key depends on, and the absence of a value, too. */
   ownNames(key: string, tags: readonly string[] = []): readonly string[] {
     return [dependencyOn.key(this.options.name, key), this.cacheName, ...tags.map(dependencyOn.tag)]
   }
@@ -86,7 +87,7 @@ export class Entries {
     return this.#slots(key, [])
   }
 
-  /** The slots of what an entry depends on beside its own key and cache. */
+  /** The slots of everything that an entry depends on, except its own key and cache. */
   slotsOfNames({ slots, names }: CacheEntry): readonly number[] {
     return slots.slice(slots.length - names.length)
   }
@@ -129,7 +130,7 @@ export class Entries {
       usableUntil: options.failSafe
         ? Math.max(freshUntil, Math.floor(clusterClock.toLocal(life.usableUntil)))
         : freshUntil,
-      // What is no data is not kept, and not looked at.
+      // A value that is not data is not kept, so its size is not measured.
       bytes: Math.ceil(
         options.sizeBytes ?? (trouble === undefined && isForMemory(options) ? estimatedBytes(kept) : 0),
       ),
@@ -142,13 +143,13 @@ export class Entries {
   }
 }
 
-/** By this machine's clock, which may be wrong: it only keeps the numbers that are counted from it small. */
+/** By this machine's clock. It may be wrong, because it only serves to keep `loadedAt` small. */
 const processBeganAt = Math.floor(Date.now())
 
 /** One for all that have none. */
 const noNames: readonly string[] = []
 
-/** A fail-safe copy is kept in memory all the same. */
+/** Whether memory may hold the value. With fail-safe it may hold a copy even where `skipL1Write` is set. */
 function isForMemory({ skipL1Write, failSafe }: EntryOptions): boolean {
   return !skipL1Write || failSafe
 }

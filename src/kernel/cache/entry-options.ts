@@ -40,11 +40,11 @@ export interface EntryOptions {
   readonly skipL2Write: boolean
   /** Whether each caller gets a copy of its own to change, rather than a frozen value that all share. */
   readonly clone: boolean
-  /** Bytes that the value counts for in memory; estimated if it is not said. */
+  /** Bytes that the value counts for in memory. Default: an estimate. */
   readonly sizeBytes?: number | undefined
 }
 
-/** Some of the options. What is undefined is not given. */
+/** Some of the options. One that is `undefined` counts as absent. */
 export type Given<Options> = { readonly [Name in keyof Options]?: Options[Name] | undefined }
 
 /** What a load may decide about the value that it has loaded. */
@@ -65,15 +65,15 @@ export type AdaptiveOptions = Given<
 >
 
 /**
- * What a load has decided that a copy has to be told, as nobody loads it again: what else there is to tell is in
- * the life that each copy has anyway.
+ * What a load has decided that is stored in L2 with the value, because a node that copies it runs no load. The rest of what a
+ * load decides is part of the `Life` that is stored in any case.
  */
 export type LastingOptions = Pick<
   AdaptiveOptions,
   'l1TtlMs' | 'jitterMs' | 'failSafe' | 'eagerRefreshThreshold' | 'skipL1Write' | 'sizeBytes' | 'clone'
 >
 
-/** The names of what a load may decide. */
+/** The names of the options that a load may decide. */
 const adaptable: ReadonlySet<string> = new Set<keyof AdaptiveOptions>([
   'l1TtlMs',
   'l2TtlMs',
@@ -89,11 +89,11 @@ const adaptable: ReadonlySet<string> = new Set<keyof AdaptiveOptions>([
 
 /**
  * @throws RangeError naming the option that is out of range
- * @throws TypeError naming the option that is no load's to decide
+ * @throws TypeError naming an option that a load may not decide
  */
 export function checkAdaptiveOptions(given: AdaptiveOptions): void {
   const other = Object.keys(given).find((name) => !adaptable.has(name))
-  if (other !== undefined) throw new TypeError(`adapt: a load does not decide "${other}"`)
+  if (other !== undefined) throw new TypeError(`adapt: a load cannot set the option "${other}"`)
   checkEntryOptions(given)
 }
 
@@ -129,10 +129,10 @@ export const defaultEntryOptions: EntryOptions = {
 /** The longest time to live, in ms: what Redis and timers can still count. */
 const longestTtlMs = 365 * 86_400_000
 
-/** A lock that nobody frees, as its holder has died, holds its key for as long. */
+/** The longest time that nodes wait for another's load, in ms. A lock lasts that long if its holder dies. */
 const longestWaitMs = 600_000
 
-/** The least and the most that each option may be. Only those that switch something off by it may be endless. */
+/** The smallest and the largest value of each option. `Infinity` is allowed only where it switches a timeout off. */
 const ranges = {
   l1TtlMs: [1, longestTtlMs],
   l2TtlMs: [1, longestTtlMs],
@@ -149,7 +149,7 @@ const ranges = {
 
 /** @throws RangeError naming the option that is out of range */
 export function checkEntryOptions(given: Given<EntryOptions>): void {
-  // By what is given rather than by what there is, as a call gives one or two.
+  // Goes over the options that are given, because a call usually gives one or two of them.
   for (const name in given) {
     const { [name as keyof EntryOptions]: value } = given
     if (value !== undefined && name in checks) checks[name as keyof EntryOptions](name, value)
@@ -190,7 +190,7 @@ function shown(value: unknown): string {
   return typeof value === 'string' ? JSON.stringify(value) : String(value)
 }
 
-/** The options with those that are given in their place. */
+/** The options, with the given ones in place of their own. */
 export function withGiven(options: EntryOptions, given: Given<EntryOptions>): EntryOptions {
   const merged: Record<string, unknown> = { ...options }
   for (const [name, value] of Object.entries(given))

@@ -26,7 +26,7 @@ export class FailSafe {
     const failure = entry && CacheEntry.failure(entry)
     if (!failure || !mayAnswer(read, entry)) return undefined
     if (this.around.clock.now() >= failure.at + read.entry.failSafeThrottleMs) return undefined
-    // For somebody else it took too long. Who waits for longer may still get the value.
+    // The load took too long for another caller. One who waits for longer may still get the value.
     if (patienceOf(read) > failure.waitedMs) return undefined
     // Another value may have been set since, which a load need not be tried for: L2 has it.
     const { invalidations } = this.around.applied
@@ -34,8 +34,8 @@ export class FailSafe {
   }
 
   afterFailure(read: Read, error: unknown): Landing | undefined {
-    // "There is no such thing" is an answer of the domain's, not a failure to get one; and who gave up wants none. A
-    // cycle is a mistake in the program, which an old value would hide.
+    // "There is no such thing" is an answer of the domain's, not a failure to get one. A cycle is a mistake in the program, which
+    // an old value would hide. A caller who gave up wants no answer.
     if (error instanceof DomainError || error instanceof CyclicLoadError) return undefined
     if (read.options.signal?.aborted) return undefined
     const isOwnTimeout =
@@ -47,7 +47,7 @@ export class FailSafe {
     return this.#answer(read, 'timeout', patienceOf(read))
   }
 
-  /** @param waitedMs how long the load was waited for, endless if it has failed; undefined if there was none */
+  /** @param waitedMs how long the caller waited for the load; `Infinity` if it failed, undefined if none was tried */
   #answer(read: Read, cause: 'failed' | 'timeout' | 'throttled', waitedMs?: number): Landing | undefined {
     const { key } = read
     const { clock, events } = this.around
@@ -73,8 +73,8 @@ export class FailSafe {
     const standing = applied.standingOf(stamp, slots)
     if (standing === 'removed') return undefined
     if (standing === 'invalidated' && !allowInvalidated) return undefined
-    // Marked or not, a client that has seen a write must not be shown what was before it. That something was to expire says
-    // as well that it may have changed, and from then on its names may be others: which events concern it, nobody can tell.
+    // Marked or not, a client that has seen a write must not be shown what was before it. An `expire` also says that the value may
+    // have changed. Its tags may have changed with it, so nobody can tell which later events concern it.
     const required = Math.max(consistency?.requiredPosition ?? 0, outerLoad()?.requiredPosition ?? 0)
     if (standing !== 'fresh' && stamp.position < required) return undefined
     if (standing === 'invalidated') return standing
@@ -82,14 +82,14 @@ export class FailSafe {
   }
 }
 
-/** Milliseconds that a caller waits for a load if there is something stale to answer. */
+/** Milliseconds that a caller waits for a load before a stale value is answered instead. */
 function patienceOf({ entry: { softTimeoutMs, hardTimeoutMs } }: Read): number {
   return Math.min(softTimeoutMs, hardTimeoutMs)
 }
 
 /**
- * What the call says comes first, as only who asks knows what to do with a stale value; then what the value's own load has
- * decided, and then the cache.
+ * The call's own option comes first, because only the caller knows what to do with a stale value. Then comes what the value's
+ * load has decided, and then the default of the cache.
  */
 function mayAnswer({ entry, options }: Read, { lasting }: CacheEntry): boolean {
   return options.entry?.failSafe ?? lasting?.failSafe ?? entry.failSafe

@@ -1,11 +1,12 @@
 import { dependencyOn } from '../journal/invalidation-rules.js'
 
-/** How many names an entry may have to be kept: each is a comparison at every read. */
+/** Most names that an entry may have to be kept. Each name costs a comparison at every read. */
 export const maximumNames = 512
 
 /**
- * The names of a value that was made of very many others, by fewer: in place of each key of a cache, any of its keys; and if that
- * is not enough, in place of each tag, any tag. The value goes stale more often than it has to, and never too late.
+ * Shortens the names of a value that was made from very many others. Single keys are replaced by "any key" of their cache; if
+ * there are still too many names, single tags are replaced by "any tag". The value then goes stale more often than necessary,
+ * but never too late.
  */
 export function fewNames(names: ReadonlySet<string>): readonly string[] {
   if (names.size <= maximumNames) return [...names]

@@ -17,13 +17,13 @@ export interface Landing {
 export interface FlightPlan {
   /** Rejects rather than throws. */
   readonly fly: (flight: Flight) => Promise<Landing>
-  /** The same for a caller that the flight under way waits for: nothing is asked that another load could hold up. */
+  /** Like `fly`, for a caller that the flight under way itself waits for. It must not wait for any other load. */
   readonly flyAlone: (flight: Flight) => Promise<Landing>
   /** Whether it goes on when nobody waits for it any more. */
   readonly goesOnAlone: boolean
   /**
-   * Milliseconds that the caller waits at all. A flight that is older than that is not joined, neither by callers who wait
-   * for so long nor after one who did so took off: one that never ends must not hold its key for good.
+   * The longest time that the caller waits, in ms. Nobody joins a flight that is older than their own patience, or older than
+   * the patience of the caller who began it. Otherwise a load that never ends would block its key for ever.
    */
   readonly patienceMs: number
 }
@@ -32,11 +32,11 @@ export interface FlightPlan {
 export class Flight {
   /** What it brings; undefined again once it has landed. */
   landing: Promise<Landing> | undefined
-  /** The call of the factory, once it is made. */
+  /** The call of the factory; undefined before it is made. */
   load: LoadScope | undefined
   /** Made for whoever asks, which a flight that finds its value in L2 never does: 4 % of the time of such a read. */
   #abort: AbortController | undefined
-  /** Monotonic ms by which its factory is to be called, so that who is the least patient can be given its value. */
+  /** Monotonic ms by which its factory should be called, so that its value comes in time for the least patient caller. */
   loadBy = Number.POSITIVE_INFINITY
   #passengers = 0
   #over = false
@@ -59,7 +59,7 @@ export class Flight {
     return ageMs < Math.min(this.patienceMs, patienceMs)
   }
 
-  /** Whoever waits for another node, or for L2, does so for half of its time at most: the rest is for a load of its own. */
+  /** A caller spends at most half of its patience waiting for L2 or for another node. The rest is left to the load. */
   expectedWithin(patienceMs: number, now: number): void {
     this.loadBy = Math.min(this.loadBy, now + patienceMs / 2)
   }
@@ -78,7 +78,7 @@ export class Flight {
     return this.#abort.signal
   }
 
-  /** Whether all have given it up, and it is not to go on for that. */
+  /** Whether all callers have given it up, and it is not to go on without them. */
   get isAbandoned(): boolean {
     return this.#isAbandoned
   }
@@ -88,7 +88,7 @@ export class Flight {
     return this.#passengers > 0
   }
 
-  /** One caller who wants it completed is enough. */
+  /** It goes on without callers if at least one of them has asked for that. */
   isToGoOn(alone: boolean): void {
     this.goesOnAlone ||= alone
   }
@@ -123,14 +123,14 @@ export class Seat implements WaitingRead {
   #flight: Flight | undefined
   #hasLeft = false
 
-  /** @param asker the load that the caller is a part of */
+  /** @param asker the load inside which the caller reads */
   constructor(private readonly asker?: LoadScope) {}
 
   get load(): LoadScope | undefined {
     return this.#flight?.load
   }
 
-  /** Whether a flight can land only after the caller has what it waits for. */
+  /** Whether the flight itself waits for the caller's load, so that neither could end if the caller joined it. */
   isAwaitedBy({ load }: Flight): boolean {
     return this.asker ? (load?.waitsFor(this.asker.load) ?? false) : false
   }
@@ -205,7 +205,7 @@ export class Flights {
       const joined = applied.stamp()
       const running = this.#joinable(key, requiredPosition, plan.patienceMs)
       if (!running?.landing) return this.#takeOff(key, plan, seat)
-      // Two loads that wait for each other, as of two requests that began at the two ends of a cycle, would wait for good.
+      // Two requests that enter a cycle at different keys would otherwise wait for each other's loads for ever.
       if (seat.isAwaitedBy(running)) return plan.flyAlone(this.boardAlone(key, plan.goesOnAlone, seat))
       running.expectedWithin(plan.patienceMs, this.clock.now())
       running.isToGoOn(plan.goesOnAlone)

@@ -67,7 +67,7 @@ export class HybridCache<Value = unknown, Key extends string = string> {
     applied.observe({ removed: (names) => removed.drop(names) })
   }
 
-  /** What this node holds of the cache. Bytes are those of the values, by an estimate. */
+  /** What this node holds of the cache. `bytes` is an estimate of the values alone. */
   get inMemory(): { readonly entries: number; readonly bytes: number; readonly evictions: number } {
     const { size, bytes, evictions } = this.#memory
     return { entries: size, bytes, evictions }
@@ -81,7 +81,7 @@ export class HybridCache<Value = unknown, Key extends string = string> {
    * @throws what `factory` throws, and what Postgres throws when a token has to be honoured
    * @throws LoadTimeoutError after a hard timeout, if nothing stale may be answered instead
    * @throws the reason of `options.signal` once it has aborted
-   * @throws RangeError naming the option that is out of range, also of a hit
+   * @throws RangeError naming the option that is out of range, even if the read is a hit
    */
   getOrCreate<Result extends Value>(
     key: Key,
@@ -142,7 +142,7 @@ export class HybridCache<Value = unknown, Key extends string = string> {
     const hit = this.#freshInMemory(key, lease.heldAt(), entry)
     if (hit) return this.#answers.ofHit(key, hit, options) as Value
     if (!lease.holds()) return undefined
-    // No load follows that time would have to be left to.
+    // No load follows, so L2 may use all of the time.
     const settled = { ...this.#settled(entry), hardTimeoutMs: Number.POSITIVE_INFINITY }
     const copy = await this.#parts.tiers.copyFromShared(key, settled)
     return copy && (this.#answers.of(key, copy, options) as Value)
@@ -167,9 +167,9 @@ export class HybridCache<Value = unknown, Key extends string = string> {
   }
 
   /**
-   * The values of several keys, of any number. What neither tier holds is loaded by one call of `loadMissing` for at most
-   * 1,000 keys, one call after the other; a key that it leaves out is absent from the answer, too. Each key is stamped,
-   * joined and compared like a single one.
+   * The values of any number of keys. Those that neither tier holds are loaded by `loadMissing`, one call after another, each
+   * with at most 1,000 keys. A key that `loadMissing` leaves out is absent from the answer, too. Each key is stamped, joined
+   * and compared like a single one.
    *
    * @throws as `getOrCreate`
    */
@@ -211,7 +211,7 @@ export class HybridCache<Value = unknown, Key extends string = string> {
     return this.#parts.writes.remove(keys)
   }
 
-  /** As `remove`, for more keys than one would spread. Outside a unit of work, each 1,000 of them are committed alone. */
+  /** Like `remove`, for any number of keys. Outside a unit of work, each 1,000 keys are committed by themselves. */
   removeMany(keys: Iterable<Key>): Promise<void> {
     return this.#parts.writes.remove([...keys])
   }
@@ -221,7 +221,7 @@ export class HybridCache<Value = unknown, Key extends string = string> {
     return this.#parts.writes.expire(keys)
   }
 
-  /** As `expire`, for more keys than one would spread. */
+  /** Like `expire`, for any number of keys. */
   expireMany(keys: Iterable<Key>): Promise<void> {
     return this.#parts.writes.expire([...keys])
   }

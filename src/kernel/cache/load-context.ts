@@ -20,14 +20,14 @@ export interface LoadContext<Value = unknown> {
   /**
    * Adds tags that are known only once the value is.
    *
-   * @throws TypeError if no event could carry one of them
+   * @throws TypeError if a tag is not text that an event can carry
    */
   tag(...tags: string[]): void
   /**
    * Sets options of this value alone; what the caller passed stays as it is.
    *
    * @throws RangeError naming the option that is out of range
-   * @throws TypeError naming the option that is no load's to decide
+   * @throws TypeError naming an option that a load may not decide
    */
   adapt(options: AdaptiveOptions): void
   /** The value is answered, and kept nowhere. */
@@ -84,7 +84,7 @@ export class RunningLoad implements LoadContext {
       assertTag(tag)
       this.tags.add(tag)
     }
-    // At once, as the load may fail: who does without its value does so until one of these changes.
+    // Added at once, because the load may fail. What is then made without its value depends on these tags, too.
     this.scope.add(tags.map(dependencyOn.tag))
   }
 

@@ -18,14 +18,14 @@ declare module 'ioredis' {
   }
 }
 
-/** Changes whenever locks are written differently, so that two releases leave each other's alone. */
+/** Changes whenever locks are written differently, so that two releases do not use each other's locks. */
 export const lockVersion = 4
 
 /** Characters of a lock: `position:token`, and in the token `over.nonce.signature`. */
 const longestLock = 128
 const lockPattern = /^(\d{1,16}):((\d{1,16})\.[0-9a-f]{16})\.([0-9a-f]{32})$/
 
-/** Of whatever is there: somebody may have put a list under its name, or a long text. */
+/** Reads the lock, whatever is stored there: somebody may have put a list under its name, or a long text. */
 const readHolder = `
 local holder = redis.pcall('GETRANGE', KEYS[1], 0, ${longestLock})
 if type(holder) == 'table' then
@@ -36,7 +36,7 @@ local position, token = string.match(holder, '^(%d+):(.*)$')`
 
 /**
  * Taken if it is free, or if its holder's load began too early for the caller. A lock without a token was left by a
- * load that has ended: it is free. So is one that the caller has found to be forged.
+ * load that has ended: it is free. A lock that the caller has found to be forged counts as free, too.
  */
 const lockScript = `${readHolder}
 local recent = position and tonumber(position) >= tonumber(ARGV[2])
@@ -62,13 +62,13 @@ export const lockOfNobody: LoadLock = { held: true, loadedMeanwhile: false, rele
 /**
  * The lock in Redis by which one node of the cluster loads a key.
  *
- * Who waits for a lock waits for a load, so a lock is signed, together with its name and the time when it is over:
- * somebody who has only Redis could otherwise have every load wait for one that nobody has begun.
+ * A node that finds a lock waits for somebody else's load. So the lock is signed, together with its name and the time at which
+ * it expires. Otherwise somebody with access to Redis alone could make every load wait for one that nobody has begun.
  */
 export class LoadLocks {
   readonly #mac: Mac
 
-  /** @param clock in ms, the same on all nodes to within a few */
+  /** @param clock in ms; the clocks of all nodes agree to within a few ms */
   constructor(
     private readonly redis: Redis,
     installation: { readonly secret: Buffer },
@@ -88,7 +88,7 @@ export class LoadLocks {
     let [taken, loaded, holder] = await attempt('')
     if (taken !== 1 && !this.#isHeldBy(lock, holder)) {
       ;[taken, loaded, holder] = await attempt(holder)
-      // Forged again meanwhile: whoever is that quick must not make anybody wait.
+      // Forged again in between. This node loads without a lock, so that forged locks cannot make it wait.
       if (taken !== 1 && !this.#isHeldBy(lock, holder)) return lockOfNobody
     }
     if (taken !== 1) return { held: false }
@@ -107,7 +107,7 @@ export class LoadLocks {
     return `${content}.${this.#sign(lock, `${position}:${content}`)}`
   }
 
-  /** Whether a node has taken it, and not so long ago that its time is over: Redis may be made to keep it, or to bring it back. */
+  /** Whether a node took this lock, and it has not expired. Somebody may have made Redis keep or restore an expired lock. */
   #isHeldBy(lock: string, holder: Buffer): boolean {
     const [, position, content, over, signature] = lockPattern.exec(holder.toString('latin1')) ?? []
     if (!content || !signature || Number(over) < this.clock.now()) return false

@@ -14,28 +14,28 @@ export interface Loading {
   readonly keys: readonly string[]
 }
 
-/** A read that waits for a load: its own, or one that it has joined. */
+/** A read that waits for a load, which it began or joined. */
 export interface WaitingRead {
-  /** Undefined while the factory has not been called. */
+  /** Undefined until the factory is called. */
   readonly load: LoadScope | undefined
 }
 
-/** What a piece of work learns of the cached reads inside it: a call of a factory, or a part of one. */
+/** What a piece of work, a call of a factory or a part of one, learns from the cached reads inside it. */
 export class LoadScope {
   readonly names = new Set<string>()
   /** The reads inside that are not answered yet. */
   readonly waiting = new Set<WaitingRead>()
   readonly requiredPosition: number
-  /** Set once the work has ended. Reads that it has left behind are no part of its value. */
+  /** Set once the work has ended. Reads that it left running are not part of its value. */
   isOver = false
   #staleness: Staleness | undefined
 
   /**
    * @param requiredPosition what the token of whoever is given the result asks for; by default more than there is, as
    *   a load may be shared by callers that nobody knows yet
-   * @param whole the load that this work is a part of: that depends on whatever this depends on
+   * @param whole the load that this work is a part of; it depends on everything that this work depends on
    * @param loading what is loaded; undefined if this is the work of a query that is not cached
-   * @param asker the work in which the read was made that this is done for
+   * @param asker the work that contains the read for which this work is done
    */
   constructor(
     requiredPosition = Number.POSITIVE_INFINITY,
@@ -46,12 +46,12 @@ export class LoadScope {
     this.requiredPosition = Math.max(requiredPosition, whole?.requiredPosition ?? 0)
   }
 
-  /** The call of a factory that all of it belongs to. */
+  /** The call of the factory that this work belongs to. */
   get load(): LoadScope {
     return this.whole?.load ?? this
   }
 
-  /** Set if something stale was answered inside: what is made of it is as stale, and nobody else's business. */
+  /** Set if a read inside was answered with something stale. The result is then as stale, and must not be kept. */
   get staleness(): Staleness | undefined {
     return this.#staleness
   }
@@ -66,7 +66,7 @@ export class LoadScope {
     this.whole?.sawStale(staleness)
   }
 
-  /** Whether it cannot end before `other` has, because of what the reads inside it wait for. */
+  /** Whether it cannot end before `other` ends, because the reads inside it wait for it, directly or through other loads. */
   waitsFor(other: LoadScope): boolean {
     const seen = new Set<LoadScope>([this])
     for (const load of seen) {
@@ -77,14 +77,14 @@ export class LoadScope {
   }
 }
 
-/** The scope of a load whose value is shared: those who are given it learn then what it depends on. */
+/** The scope of a load whose value is shared. A load that is given the value learns at that time what it depends on. */
 export function scopeOfLoad(loading: Loading): LoadScope {
   const asker = outerLoad()
   refuseCycle(loading, asker)
   return new LoadScope(Number.POSITIVE_INFINITY, undefined, loading, asker)
 }
 
-/** The scope of work whose result only the load around it gets, if there is one: that learns everything at once. */
+/** The scope of work whose result goes only to the load around it, if there is one. That load learns every dependency at once. */
 export function scopeWithinLoad(requiredPosition: number, loading?: Loading): LoadScope {
   const whole = outerLoad()
   if (loading) refuseCycle(loading, whole)
@@ -109,7 +109,7 @@ export function outerLoad(): LoadScope | undefined {
   return scope
 }
 
-/** @throws CyclicLoadError if the load is for what a load around it is for: it would never come to an end */
+/** @throws CyclicLoadError if a load around it loads the same value, as it would never end */
 function refuseCycle(loading: Loading, asker: LoadScope | undefined): void {
   const chain = [loading]
   for (let scope = asker; scope; scope = scope.asker) {
@@ -125,7 +125,7 @@ function isSame(one: Loading, other: Loading): boolean {
   return other.keys.every((key) => keys.has(key))
 }
 
-/** Keys that an error names of one load. */
+/** Most keys of one load that an error names. */
 const keysNamed = 3
 
 function described({ cache, keys }: Loading): string {
@@ -134,7 +134,7 @@ function described({ cache, keys }: Loading): string {
   return `${cache} ${named.join(', ')}${more}`
 }
 
-/** What is known to be older than a committed write is the worst to show. */
+/** A higher number is worse. A value that is known to be older than a committed write is the worst one to show. */
 function gravity(staleness: Staleness | undefined): number {
   return staleness === undefined ? 0 : { expired: 1, unverified: 2, invalidated: 3 }[staleness]
 }

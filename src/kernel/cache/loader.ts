@@ -49,8 +49,8 @@ export class Loader {
    * Stamps the value with what was applied before its first statement, so that it can hide no later write.
    *
    * @throws what the factory throws, or the reason of `waiters.signal`
-   * @throws TypeError if no event could carry one of the tags
-   * @throws CyclicLoadError if the load was asked for inside a load of the same key
+   * @throws TypeError if a tag is not text that an event can carry
+   * @throws CyclicLoadError if it was asked for inside a load of the same key
    */
   async load(read: Read, waiters: LoadWaiters, eager = false): Promise<Loaded> {
     const { key, factory, options } = read
@@ -58,7 +58,7 @@ export class Loader {
     const { applied, faults } = this.around
     const stamp = applied.stamp()
     await faults.at('before-load')
-    // All who waited may have left while L2, or another node, was waited for.
+    // All callers may have left while this node waited for L2 or for another node.
     waiters.signal.throwIfAborted()
     const scope = scopeOfLoad({ cache: this.cache.name, keys: [key] })
     waiters.loadBegins(scope)
@@ -93,7 +93,7 @@ export class Loader {
    * all do: nobody can tell them apart.
    *
    * @throws what `loadMissing` throws, or the reason of `waiters.signal`
-   * @throws CyclicLoadError if the load was asked for inside one of the same keys
+   * @throws CyclicLoadError if it was asked for inside a load of the same keys
    */
   async loadMany<Key extends string, Value>(
     reads: readonly Read[],
@@ -116,7 +116,7 @@ export class Loader {
       const value: unknown = values.get(key as Key)
       const own = new LoadScope()
       own.add(scope.names)
-      // What was left out has no value that a tag could follow from.
+      // For a key that `loadMissing` left out there is no value to take tags from.
       const following = values.has(key as Key) ? options.tagsOf?.(value as never) : undefined
       this.#addTags(key, own, [...(options.tags ?? []), ...(following ?? [])])
       const entry = this.entries.fromLoad(key, {
@@ -141,7 +141,7 @@ export class Loader {
     return this.cache.cacheAbsent || (value !== null && value !== undefined)
   }
 
-  /** Whether all of a value is data; if not, that is told. */
+  /** Whether all of a value is data. If not, that is reported. */
   isKeepable(key: string, { keepable, kept }: CacheEntry): boolean {
     if (!keepable) this.#unkept.report(key, kept)
     return keepable
@@ -154,8 +154,8 @@ export class Loader {
   }
 
   /**
-   * Also one that is stale, as its origin may say that it still holds; not one that somebody removed, nor one that is made
-   * of cached values which have changed since: of those its origin knows nothing.
+   * A stale value counts, too, because its origin may confirm that it still holds. A value that was removed does not count, nor
+   * does one made from cached values that have changed since, because the origin knows nothing of those.
    */
   #previous(key: string): CacheEntry | undefined {
     const entry = this.memory.get(key)

@@ -8,10 +8,10 @@ import { checkEntryOptions, type EntryOptions, type Given } from './entry-option
 import { inChunks } from './in-chunks.js'
 import type { Factory } from './load-context.js'
 
-/** Keys of one `getMany` that are read in one turn of the event loop. One call of `loadMissing` gets at most as many. */
+/** Most keys of one `getMany` that are read in one turn of the event loop, and that one call of `loadMissing` gets. */
 const keysALoad = 1_000
 
-/** What single reads of the cache do as well. */
+/** What reads of several keys share with reads of one key. */
 export interface SingleReads<Key extends string> {
   freshInMemory(key: Key, now: number | undefined, chosen?: Given<EntryOptions>): CacheEntry | undefined
   readOf(key: Key, factory: Factory, options: ReadOptions<never>): Read
@@ -43,7 +43,7 @@ export class ManyReads<Key extends string> {
         : await this.#getSome(some, loadMissing, options)
       for (const [key, value] of answers) if (value !== undefined) found.set(key, value)
       if (some.length === wanted.length) break
-      // While a chunk is read nothing else runs, not even the check that renews the lease.
+      // Between two chunks other work gets its turn, in particular the check that renews the lease.
       await this.around.clock.nextTurn()
       options.signal?.throwIfAborted()
     }

@@ -1,24 +1,24 @@
 import { getHeapStatistics } from 'node:v8'
 
-/** Bytes of memory that some cache holds, and can give up. */
+/** A cache that holds memory and can free some of it. */
 export interface MemoryHolder {
   readonly heldBytes: number
-  /** Gives up one entry. Not to be asked of one that holds nothing. */
+  /** Evicts one entry. Must not be called while it holds none. */
   giveUpOne(): void
 }
 
-/** The smallest room that is of use, and a share of the heap that leaves what requests need to the requests. */
+/** The least that is worth having, and the share of the heap that leaves enough memory for requests. */
 const leastBytes = 8 * 1_048_576
 const shareOfHeap = 1 / 4
 
-/** What the caches of a node may hold if nobody says otherwise: a quarter of the heap that V8 is allowed. */
+/** The default limit for all caches of a node together, in bytes: a quarter of V8's heap limit, at least 8 MiB. */
 export function defaultTotalBytes(): number {
   return Math.max(leastBytes, Math.floor(getHeapStatistics().heap_size_limit * shareOfHeap))
 }
 
 /**
- * The room in memory that all caches of a node share. Where there is none left, the cache that holds most gives some up:
- * one that a client fills with ever new keys takes from itself, as soon as it is the largest.
+ * The memory that all caches of a node share. When it is used up, the largest cache evicts entries. So a cache that a client
+ * fills with ever new keys evicts its own entries as soon as it is the largest, and not those of others.
  */
 export class MemoryBudget {
   readonly #holders: MemoryHolder[] = []
@@ -34,7 +34,7 @@ export class MemoryBudget {
     this.#holders.push(holder)
   }
 
-  /** @param bytes more than before, or less if below 0 */
+  /** @param bytes by how much the held bytes grow; negative if they shrink */
   count(bytes: number): void {
     this.#heldBytes += bytes
   }
@@ -43,7 +43,7 @@ export class MemoryBudget {
     return this.#heldBytes + bytes <= this.maxBytes
   }
 
-  /** To be asked only while something is held. */
+  /** Has the largest cache evict one entry. Must be called only while something is held. */
   giveUpOne(): void {
     let [largest] = this.#holders
     for (const holder of this.#holders) {

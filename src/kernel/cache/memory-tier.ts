@@ -7,8 +7,8 @@ import { MemoryBudget, type MemoryHolder } from './memory-budget.js'
 const longestWalk = 64
 
 /**
- * Bytes that an entry takes beside its value: a promise of some twenty fields, its place in the `Map`, its slots. And those of
- * a string, which a key and each name are.
+ * Estimated bytes of an entry without its value: a promise with about twenty fields, its place in the `Map`, and its slots.
+ * The key and the names are added as strings.
  */
 const bytesOfEntry = 256
 const bytesOfString = 16
@@ -33,7 +33,7 @@ export class MemoryTier implements MemoryHolder {
     private readonly cache: string,
     private readonly limits: MemoryLimits,
     private readonly events: CacheEvents,
-    /** What it shares with the other caches of the node. */
+    /** The memory that it shares with the other caches of the node. */
     private readonly budget = new MemoryBudget(),
   ) {
     budget.join(this)
@@ -48,7 +48,7 @@ export class MemoryTier implements MemoryHolder {
     return this.#bytes
   }
 
-  /** The same with keys, names and the entries themselves. */
+  /** `bytes` plus those of keys, names and the entries themselves. */
   get heldBytes(): number {
     return this.#heldBytes
   }
@@ -60,20 +60,20 @@ export class MemoryTier implements MemoryHolder {
     return entry
   }
 
-  /** As `get`, but it does not count as asked for. */
+  /** Like `get`, but does not protect the entry from eviction. */
   peek(key: string): CacheEntry | undefined {
     return this.#entries.get(key)
   }
 
   /**
-   * Keeps an entry in place of what there is.
+   * Keeps an entry, and replaces the present one of its key.
    *
    * @returns false if the value is too large for memory
    */
   keep(key: string, entry: CacheEntry): boolean {
     const { maxEntryBytes = Number.POSITIVE_INFINITY, maxBytes = Number.POSITIVE_INFINITY } = this.limits
     if (entry.bytes > Math.min(maxEntryBytes, maxBytes) || footprint(key, entry) > this.budget.maxBytes) {
-      // What it was to replace is older.
+      // The present entry is older than the value that was to replace it.
       this.delete(key)
       return false
     }
@@ -150,7 +150,7 @@ export class MemoryTier implements MemoryHolder {
   }
 }
 
-/** Bytes that an entry takes in memory, within a factor of two. */
+/** Estimated bytes of a whole entry in memory, right to within a factor of two. */
 function footprint(key: string, { bytes, names }: CacheEntry): number {
   let sum = bytesOfEntry + bytes + bytesOfString + key.length * bytesOfCharacter
   for (const name of names) sum += bytesOfString + name.length * bytesOfCharacter

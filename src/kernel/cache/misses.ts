@@ -15,7 +15,7 @@ import type { Tiers } from './tiers.js'
 export interface Route {
   /** From L2, or else the database. */
   fly(read: Read, flight: Flight): Promise<Landing>
-  /** From the database alone: without a lease, nobody can judge what L2 holds; and for a load that may wait for no other. */
+  /** From the database alone: without a lease nobody can judge what L2 holds, or because the load must not wait for another. */
   bypass(read: Read, waiters: LoadWaiters): Promise<Landing>
 }
 
@@ -44,7 +44,7 @@ export class Misses {
     try {
       landing ??= await this.#patiently(this.#setOff(read, route, seat), read, seat)
     } catch (error) {
-      // What the load has read decides over its failure as it would over its value.
+      // The failure depends on what the load has read, as its value would.
       if (outer && seat.load) outer.add(seat.load.names)
       landing = this.failSafe.afterFailure(read, error)
       if (!landing) {

@@ -3,21 +3,22 @@ import { copyOf, copyOfTree } from './data-copy.js'
 import { surveyOf } from './data-survey.js'
 import { prototypeOf } from './prototypes.js'
 
-/** A value as it is kept: itself, frozen, or what copies are made from; or not to be kept, and why. */
+/** A value in the form in which it is kept, or why it must not be kept. */
 export interface Protected {
+  /** The frozen value itself, or what copies are made from. */
   readonly kept: unknown
-  /** Where it holds what is no data; undefined if all of it is. */
+  /** Which part of it is not data, and what it is; undefined if all of it is data. */
   readonly trouble: string | undefined
-  /** Whether JSON is known to bring it back as it is. */
+  /** Whether JSON is known to bring the value back as it is. */
   readonly isJson: boolean
 }
 
 /**
- * What is kept of a value so that no caller's change reaches another. Plain objects and arrays are frozen all the way down,
- * and all share them; of what holds a `Date`, `Map`, `Set`, `RegExp`, bytes, or an instance of a class, each caller gets a
- * copy. What is no data is left as it is: whoever made it may still need it, or others may.
+ * Makes sure that no caller's change to a value reaches another caller. Plain objects and arrays are frozen with all their parts,
+ * and all callers share them. If a value holds a `Date`, `Map`, `Set`, `RegExp`, bytes, or an instance of a class, each caller
+ * gets a copy. Anything that is not data is left unchanged, because its owner may still use it.
  *
- * @param clone whether each caller is to have a copy in any case
+ * @param clone whether each caller gets a copy in any case
  */
 export function protect(value: unknown, clone: boolean): Protected {
   if (!isObject(value)) {
@@ -33,24 +34,24 @@ export function protect(value: unknown, clone: boolean): Protected {
   if (clone || !isPlain) {
     return { kept: new Copied(copyOf(value, survey.ranges), isTree), trouble: undefined, isJson }
   }
-  // Only now that all of it has been looked at: nothing of somebody else's is left half frozen.
+  // Only after all of it was found to be data, so that nothing foreign is left half frozen.
   for (const part of survey.parts) Object.freeze(part)
   return { kept: value, trouble: undefined, isJson }
 }
 
-/** A copy of a value that its owner may go on changing; the value itself if it is no data, and will not be kept. */
+/** A copy of a value that its owner may go on changing. A value that is not data is returned itself, as it will not be kept. */
 export function ownCopyOf(value: unknown): unknown {
   const survey = surveyOf(value)
   return survey.isData ? copyOf(value, survey.ranges) : value
 }
 
-/** As `protect` for what a serializer has made: nobody else has it, and it has no getters and nothing hidden. */
+/** Like `protect`, for a value that a serializer has just made. Nobody else has it, and it has no getters or hidden properties. */
 export function protectOwn(value: unknown, clone: boolean): Protected {
   const isShared = !isObject(value) || (!clone && freezeOwn(value))
   return { kept: isShared ? value : new Copied(value), trouble: undefined, isJson: false }
 }
 
-/** Calls in calls until the rest is left for later: a value may be nested deeper than calls can be. */
+/** Depth of recursion from which on parts are left for later, because a deeply nested value would overflow the stack. */
 const deepest = 200
 
 /** @returns whether that protects all of it: a frozen `Date`, `Map`, `Set` or buffer can still be changed */
@@ -68,7 +69,7 @@ class Freezing {
   reach(value: object, depth: number): boolean {
     const prototype: unknown = Object.getPrototypeOf(value)
     if (prototype !== Object.prototype && !Array.isArray(value) && !isPlain(prototype)) return false
-    // A cycle, or a part that two places share, has been here before.
+    // Already frozen, so already visited: a cycle, or a part that two places share.
     if (Object.isFrozen(value)) return true
     if (depth === deepest) {
       this.later.push(value)
@@ -83,7 +84,7 @@ class Freezing {
   }
 }
 
-/** Of another context of V8, which a deserializer of V8's may make its objects in. */
+/** Whether it is the prototype of plain objects in another V8 context, where V8's deserializer may create its objects. */
 function isPlain(prototype: unknown): boolean {
   const { kind } = prototypeOf(prototype as object | null)
   return kind === 'object' || kind === 'none'
@@ -100,7 +101,7 @@ export class Copied {
 
   /**
    * @param own data that nobody else has
-   * @param isTree whether it is one (`Data.isTree`); undefined if nobody has looked yet
+   * @param isTree see `Data.isTree`; undefined if that is not known yet
    */
   constructor(own: unknown, isTree?: boolean) {
     this.#own = own
@@ -115,7 +116,7 @@ export class Copied {
     return this.#isTree ? copyOfTree(this.#own) : copyOf(this.#own)
   }
 
-  /** Bytes that the value takes in memory, within a factor of two. */
+  /** Estimated bytes of the value in memory, right to within a factor of two. */
   get estimatedBytes(): number {
     return estimatedBytes(this.#own)
   }
@@ -139,7 +140,7 @@ export function givenOf(kept: unknown, clone = false): unknown {
 const bytesOfObject = 24
 const bytesOfProperty = 16
 
-/** Bytes that a value takes in memory, within a factor of two: enough to bound a cache by. */
+/** Estimated bytes of a value in memory, right to within a factor of two. That is enough to limit a cache. */
 export function estimatedBytes(value: unknown): number {
   if (value instanceof Copied) return value.estimatedBytes
   const met = new Set<object>()
@@ -157,10 +158,10 @@ export function estimatedBytes(value: unknown): number {
   return bytes
 }
 
-/** Of what an object holds beside its parts, which are added to those ahead. */
+/** The bytes that an object holds beside its parts. The parts are appended to `ahead`. */
 function sizeOfParts(object: object, ahead: unknown[]): number {
   const before = ahead.length
-  // Mostly there is no need to ask what it is.
+  // Plain objects and arrays are by far the most frequent.
   if (Object.getPrototypeOf(object) === Object.prototype || Array.isArray(object)) {
     for (const part of Object.values(object)) ahead.push(part)
     return (ahead.length - before) * bytesOfProperty

@@ -64,10 +64,10 @@ type GiveUp = (reason: unknown) => void
 const waiting = new WeakMap<AbortSignal, { readonly all: Set<GiveUp>; readonly listener: () => void }>()
 
 /**
- * One listener for all who wait with the same signal: a request may have many reads under way, and of more than ten
- * listeners Node takes for granted that they leak, and says so.
+ * Uses one listener for all who wait with the same signal. A request may have many reads under way, and Node warns of a leak
+ * as soon as a signal has more than ten listeners.
  *
- * @returns how to wait no longer
+ * @returns how to stop waiting
  */
 function whenAborted(signal: AbortSignal, giveUp: GiveUp): () => void {
   let group = waiting.get(signal)

@@ -20,8 +20,8 @@ export class PendingReads<Found> {
   #open: Batch | undefined
 
   /**
-   * @param ask resolves with the bytes in the order of the names, empty for what there is not, or with undefined if there is
-   *   no answer; never rejects
+   * @param ask resolves with the bytes in the order of the names, an empty buffer where there is nothing, or with undefined if
+   *   there is no answer; never rejects
    * @param decode never throws or rejects
    */
   constructor(

@@ -1,11 +1,11 @@
 import { types } from 'node:util'
 
-/** What all objects with the same prototype have in common. */
+/** What is known of all objects that have the same prototype. */
 export interface Prototype {
-  /** `none`: there is no prototype. `built-in`: that of a built-in object that is data. `other`: that of a class, mostly. */
+  /** `none`: there is no prototype. `built-in`: of a built-in class whose instances are data. `other`: usually of a class. */
   readonly kind: 'object' | 'array' | 'built-in' | 'none' | 'other'
   readonly name: string
-  /** Why instances may have a state that cannot be seen. */
+  /** Why instances may have state that cannot be read; undefined if they have none. */
   readonly trouble: string | undefined
 }
 
@@ -14,7 +14,7 @@ const ordinary: Prototype = { kind: 'object', name: 'Object', trouble: undefined
 const noPrototype: Prototype = { kind: 'none', name: '', trouble: undefined }
 
 export function prototypeOf(prototype: object | null): Prototype {
-  // The usual one, without a look into the map.
+  // The most frequent prototype needs no lookup in the map.
   if (prototype === Object.prototype) return ordinary
   if (prototype === null) return noPrototype
   let found = known.get(prototype)
@@ -46,13 +46,13 @@ function judged(prototype: object): Prototype {
   }
 }
 
-/** The typed arrays have a class above them that nobody can name. */
+/** Typed arrays are recognised by their common superclass `TypedArray`, which has no global name. */
 function isViewOrBuiltIn(prototype: object, name: string): boolean {
   const above = Object.getPrototypeOf(prototype) as object | null
   return dataOfThePlatform.has(name) || (above !== null && classOf(above)?.name === 'TypedArray')
 }
 
-/** Iterators, for instance, have no class that could be named, but methods of the platform's. */
+/** Recognises built-in objects without a named class, such as iterators, by their native methods. */
 function ofThePlatform(prototype: object): string | undefined {
   const isNativeMethod = (name: string | symbol): boolean => {
     const { value } = Reflect.getOwnPropertyDescriptor(prototype, name) as PropertyDescriptor
@@ -61,7 +61,7 @@ function ofThePlatform(prototype: object): string | undefined {
   return Reflect.ownKeys(prototype).some(isNativeMethod) ? 'which the platform makes' : undefined
 }
 
-/** What belongs to a class beside its instances must be shared by them: methods, getters, and constants. */
+/** Looks at what instances share through their prototype. It may hold methods, getters and constants, but no objects. */
 function hiddenIn(prototype: object): string | undefined {
   for (const name of Reflect.ownKeys(prototype)) {
     const { value, get, set } = Reflect.getOwnPropertyDescriptor(prototype, name) as PropertyDescriptor
@@ -75,8 +75,8 @@ function hiddenIn(prototype: object): string | undefined {
 }
 
 /**
- * Private members are seen by nobody but their class: no copy could have them. Where a compiler has written them for older
- * engines, they are in maps that its helpers look into.
+ * Finds private members (`#name`) in the source of a class or method. Only the class itself can read them, so no copy could have
+ * them. A compiler that targets older engines keeps them in maps, which helpers named `_classPrivate…` access.
  */
 const privateMember =
   /(?:^|[{};)/*\n\r]|\b(?:static|get|set|async|accessor)|@[\w.$]+)\s*#[\p{ID_Start}$_\\]|_classPrivate/u

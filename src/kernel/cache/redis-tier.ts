@@ -25,8 +25,8 @@ const failuresToOpen = 3
 const openMs = 1_000
 
 /**
- * Keys in one command, and bytes in one pipeline (a single larger value makes one of its own): Redis does nothing else
- * meanwhile, and this node builds it in one turn of the event loop.
+ * Keys in one command or pipeline, and bytes after which a pipeline takes no further value. Redis does nothing else while it
+ * runs a command, and this node builds a pipeline in one turn of the event loop.
  */
 const keysACommand = 500
 const bytesAPipeline = 1_048_576
@@ -37,9 +37,9 @@ export interface RedisTierOptions {
   readonly maximumPayloadBytes?: number | undefined
   /** Bytes from which on a value is compressed. Default: never. */
   readonly compressAboveBytes?: number | undefined
-  /** Whether values are encrypted. Default: false; they are signed in any case. */
+  /** Whether entries are encrypted. Default: false. They are authenticated in any case. */
   readonly encrypted?: boolean | undefined
-  /** Says when a lock is over, on all nodes alike. Default: the wall clock. */
+  /** The clock, common to all nodes, by which locks expire. Default: the wall clock. */
   readonly clusterClock?: Pick<ClusterClock, 'now'> | undefined
 }
 
@@ -155,15 +155,15 @@ export class RedisTier implements SharedTier {
     }
   }
 
-  /** For instance as its memory is full. It is there, and the next command may be answered. */
+  /** Redis answered with an error, for instance because its memory is full. It may still answer the next command. */
   #refused({ message }: Error): void {
     const refusals = ++this.#refusals
     if (isWorthALine(refusals)) this.logger.warn({ reason: message, refusals }, 'Redis refused a command')
   }
 
   /**
-   * The first pipeline is sent now: a hint about these values that is published next goes out after it, on the same
-   * connection. Who comes for one of the others before it is there loads.
+   * The first pipeline is sent at once. So a hint about these values that is published next goes out after it, on the same
+   * connection. A node that asks for one of the later values before it is stored loads it.
    */
   async #writeAll(writes: Iterator<Write, undefined>): Promise<void> {
     while (this.redis.status === 'ready') {
@@ -173,7 +173,7 @@ export class RedisTier implements SharedTier {
     }
   }
 
-  /** What one pipeline carries. What has to be compressed first follows by itself. */
+  /** The values of one pipeline. A value that has to be compressed first is sent by itself once that is done. */
   #encodeSome(writes: Iterator<Write, undefined>): EncodedWrite[] {
     const ready: EncodedWrite[] = []
     let sum = 0
@@ -218,7 +218,7 @@ export class RedisTier implements SharedTier {
       this.statistics.misses++
       return undefined
     }
-    // Off the way of the value that is written next: to write over a hash of millions of fields holds up all of Redis.
+    // Removed in the background of Redis, because overwriting a hash with millions of fields would block Redis for a long time.
     if (this.#stored.isOfOtherType(bytes)) void this.#ask(() => this.redis.unlink(name))
     const entry = this.#format.decode(name, bytes)
     return entry instanceof Promise ? entry.then((one) => this.#judge(one)) : this.#judge(entry)
@@ -231,7 +231,7 @@ export class RedisTier implements SharedTier {
       if (isWorthALine(rejected)) {
         this.logger.warn(
           { rejected },
-          'an L2 entry was rejected: it was not written by this service, or is larger than this node’s limit',
+          'an L2 entry was rejected: this service did not write it, or it is larger than this node’s limit',
         )
       }
     }
@@ -260,14 +260,14 @@ export class RedisTier implements SharedTier {
   }
 }
 
-/** A time as Redis takes it: with an `Infinity` or a fraction it would refuse the command. */
+/** A time in the form that Redis accepts. It would refuse a command with a fraction or `Infinity`. */
 function wholeMs(ms: number): number {
   return Math.min(Math.max(1, Math.ceil(ms)), Number.MAX_SAFE_INTEGER)
 }
 
 /**
- * The replies that say that Redis can answer nothing at present. Any other is about one key, or one command, and must not
- * open the breaker for all: Redis does answer.
+ * Error replies which mean that Redis can answer nothing at present. Any other error is about one key or one command. It must
+ * not open the breaker, because Redis still answers other commands.
  */
 const cannotAnswer = /^(LOADING|BUSY|MASTERDOWN|CLUSTERDOWN|NOAUTH)\b/
 

@@ -3,10 +3,10 @@ import { dependencyOn } from '../journal/invalidation-rules.js'
 import type { MemoryTier } from './memory-tier.js'
 
 /**
- * Frees the memory of what was removed. Nothing relies on it, as what was removed is never answered again, not even by
- * fail-safe; but whoever clears a cache expects the memory back. A key is looked up. Where a cache was cleared, or all of
- * them, all entries go at once: what a node holds began before what it has applied. What carries a tag is not looked for: to
- * remove one would take time by the number of all entries.
+ * Frees the memory of removed entries. Correctness does not depend on it, because a removed value is never answered again, not
+ * even by fail-safe. But whoever clears a cache expects the memory back. A removed key is looked up. When this cache, or every
+ * cache, is cleared, all entries go at once. An entry that another node loaded after the removal goes with them; it can be
+ * copied from L2 again. Entries that carry a removed tag stay, because finding them would mean searching all entries.
  */
 export class RemovedEntries {
   readonly #keyPrefix: string
@@ -21,7 +21,7 @@ export class RemovedEntries {
     this.#cacheName = dependencyOn.cache(cache)
   }
 
-  /** To be called once the removal of these names is applied. */
+  /** Must be called after the removal of these names is applied. */
   drop(names: readonly string[] | 'all'): void {
     if (this.memory.size === 0) return
     if (names === 'all' || names.includes(this.#cacheName)) this.memory.clear()

@@ -6,7 +6,7 @@ export interface Serializer {
    */
   readonly format: number
   /**
-   * @param isJson whether somebody has looked already, and JSON brings the value back as it is
+   * @param isJson whether the value is already known to be one that JSON brings back as it is
    * @throws if the value cannot be brought back as it is
    */
   serialize(value: unknown, isJson?: boolean): Uint8Array

@@ -18,7 +18,7 @@ export interface SharedEntry {
   readonly etag?: string | undefined
   readonly lastModified?: string | undefined
   readonly lasting?: LastingOptions | undefined
-  /** Whether the value is known to be what JSON brings back as it is. Not written to L2. */
+  /** Whether JSON is known to bring the value back as it is. This flag is not written to L2. */
   readonly isJson?: boolean | undefined
 }
 

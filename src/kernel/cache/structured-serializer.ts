@@ -11,8 +11,9 @@ const structured = 1
  * `bigint`, binary, `undefined` inside objects, `NaN`, `-0`, cycles. JSON is several times quicker to read, and most
  * values are.
  *
- * Instances of other classes, whatever they extend, functions, symbols and hidden properties are refused: they would come back
- * as something else. So is what is nested deeper than the two can go, several thousand levels.
+ * Functions, symbols, hidden properties and instances of other classes, including subclasses of those above, are refused: they
+ * would come back as something else. A value that is nested several thousand levels deep is refused, too, because both formats
+ * overflow the stack.
  */
 export class StructuredSerializer implements Serializer {
   readonly format = 1

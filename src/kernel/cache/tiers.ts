@@ -104,7 +104,7 @@ export class Tiers {
     const life = CacheEntry.takeLife(entry)
     const refusal = this.refusalOf(key)
     if (refusal) return this.#notStored(key, 'l1', refusal)
-    // One made of the values of very many caches is loaded each time rather than compared for as long as it lives.
+    // A value that still has too many names is loaded each time. To compare them at every read would cost more.
     if (entry.names.length > maximumNames) {
       this.overtaken(key, entry)
       return this.#notStored(key, 'l1', 'too-many-names')
@@ -112,7 +112,7 @@ export class Tiers {
     if (!applied.isFresh(entry.stamp, entry.slots)) {
       // Nobody would be served it; storing it could only push out what somebody would be.
       this.fenced(key, from)
-      // For fail-safe, where what is invalidated may be answered, it is the newest.
+      // Where fail-safe may answer invalidated values, this is the newest one.
       if (options.failSafe && !options.skipL1Write) this.#rememberForFailSafe(key, entry, true)
       return undefined
     }
@@ -129,9 +129,10 @@ export class Tiers {
   }
 
   /**
-   * Has memory hold an entry if that is better than what it holds.
+   * Keeps an entry in memory unless the present one is to be preferred (see `displaces`).
    *
-   * @param hasJustEnded the load, which then cannot be the same as the other's, though the clock has not gone on since
+   * @param hasJustEnded whether the entry's load has just ended. It is then a later load than that of the present entry, even
+   *   if both ended in the same millisecond.
    * @returns false if the value is too large for memory
    */
   #remember(key: string, entry: CacheEntry, hasJustEnded = false): boolean {
@@ -159,15 +160,15 @@ export class Tiers {
   }
 
   /**
-   * A load has ended whose value is kept nowhere. What there is for fail-safe is older than what was answered, and would take
-   * its reader back in time.
+   * To be called after a load whose value is not kept. A copy that was kept for fail-safe is dropped: it is older than the value
+   * just answered, so answering it later would take the reader back in time.
    */
   overtaken(key: string, entry: CacheEntry): void {
-    // Where memory has nothing for fail-safe, L2 had nothing a moment ago.
+    // If memory holds no stale copy, L2 had none a moment ago: the read that led to this load would have copied it.
     if (this.#dropOvertaken(key, entry)) this.around.shared.forget([this.sharedKey(key)])
   }
 
-  /** @returns whether there was something in memory that was older, and no longer to be served */
+  /** @returns whether memory held an older, stale copy */
   #dropOvertaken(key: string, entry: CacheEntry): boolean {
     const present = this.memory.get(key)
     if (!present || this.isServable(present) || isOlder(entry, present)) return false
@@ -217,7 +218,8 @@ export class Tiers {
       if (entry.lasting?.failSafe ?? options.failSafe) this.#rememberForFailSafe(key, entry)
       return undefined
     }
-    // L2 has not been given, or has lost, what this node has had since: with this, its readers would go back in time.
+    // This node has already held a newer value, which L2 never got or has lost. With the older copy its readers would go back in
+    // time.
     const present = this.memory.get(key)
     if (present && isOlder(entry, present)) return undefined
     const held = faults.at('before-l2-copy')
@@ -229,7 +231,7 @@ export class Tiers {
     return { entry, source: 'l2' }
   }
 
-  /** Milliseconds that a read of this key waits for L2: half of its time is left to the load. */
+  /** Milliseconds that a read of this key waits for L2. Half of the read's time is left to the load. */
   patienceMs(key: string, options: EntryOptions): number {
     const { failSafe, l2SoftTimeoutMs, l2HardTimeoutMs, hardTimeoutMs } = options
     const atMost = Math.min(l2HardTimeoutMs, hardTimeoutMs / 2)

@@ -9,9 +9,9 @@ import { outerLoad, runLoad, scopeWithinLoad } from './load-scope.js'
 const neverAborts = new AbortController().signal
 
 /**
- * Reads inside a unit of work: loaded in that transaction, shared with nobody and kept nowhere, as what they see
- * may never be committed. Where a load around the unit of work is given the result, its value is kept, and so depends on
- * all that the value depends on which is read here.
+ * Reads inside a unit of work. They load in that transaction, share with nobody and keep nothing, because what they see may never
+ * be committed. If the unit of work runs inside a load, that load's value may be kept, so it depends on everything that the
+ * values read here depend on.
  */
 export class UncachedReads {
   constructor(
@@ -46,7 +46,7 @@ export class UncachedReads {
   }
 }
 
-/** Outside a load nobody asks for them. */
+/** Passes the tags that follow from the values to the load around, if there is one. */
 function addTagsOf<Value>(values: readonly Value[], { tagsOf }: ReadOptions<Value>): void {
   const outer = outerLoad()
   if (!outer || !tagsOf) return

@@ -2,10 +2,10 @@ import type { CacheEvents } from './cache-events.js'
 import type { CacheStatistics } from './cache-statistics.js'
 import { protect } from './mutation-safety.js'
 
-/** Of so many values of one cache that are not kept, the first is logged. */
+/** One log line for this many values of a cache that are not kept: for the first of them. */
 const valuesALine = 1_000
 
-/** Tells of values that were answered and are kept nowhere, as they hold what is no data: each read of them loads. */
+/** Reports values that are answered but not kept, because a part of them is not data. Every read of such a value loads. */
 export class UnkeptValues {
   #count = 0
 
@@ -21,14 +21,14 @@ export class UnkeptValues {
     const isLogged = this.#count++ % valuesALine === 0
     const isWanted = events.wants('notStored')
     if (!isLogged && !isWanted) return
-    // Looked for once more, as the way to it is only of interest here.
+    // The value is examined again, because an entry does not keep the reason. It is needed only here.
     const { trouble = '' } = protect(value, false)
     if (isWanted)
       events.emit('notStored', { cache, key, tier: 'l1', reason: 'not-cloneable', detail: trouble })
     if (!isLogged) return
     events.logger.warn(
       { cache, unkept: this.#count },
-      `${cache}: a value is not cached, as ${trouble}: return plain data, or what can be made of it again`,
+      `${cache}: a value is not cached, because ${trouble}. Return plain data instead.`,
     )
   }
 }

@@ -8,7 +8,7 @@ export interface Place {
 /** The step to a key of a map. */
 export const asKey = {}
 
-/** Steps of a path that are told. */
+/** Most steps that a written path has. */
 const longestPath = 20
 
 function written(step: unknown): string {
@@ -21,7 +21,7 @@ function written(step: unknown): string {
   return typeof step === 'object' || typeof step === 'function' ? '<a part>' : `<${String(step)}>`
 }
 
-/** How a person would write the way to a part of a value: `value.links[3].url`. */
+/** The path to a part of a value, written like code: `value.links[3].url`. A long path is cut off. */
 export function pathTo(from: Place | undefined, step: unknown): string {
   const steps = from ? [step] : []
   for (let place = from; place?.from; place = place.from) steps.push(place.step)

@@ -13,14 +13,14 @@ const inflate = promisify(inflateRaw)
 /** Changes whenever entries are written differently, so that a release ignores, and never misreads, those of another. */
 export const formatVersion = 4
 
-/** Set in the version of what is encrypted: neither can pass for the other. */
+/** The version byte of encrypted entries, so that a reader never takes one kind for the other. */
 const encryptedVersion = formatVersion | 0x80
 
 /*
  * version | serializer | flags | mac (32) | position, loadedAt, freshUntil, usableUntil, l1TtlMs (doubles)
  * | length of meta (uint32) | meta (JSON, empty if there is none) | payload
  *
- * Where it is encrypted, all behind the flags is: in place of the mac are the salt (16) and the tag (16).
+ * In an encrypted entry, everything after the flags is encrypted, and salt (16) and tag (16) stand in place of the mac.
  */
 const macStart = 3
 const macLength = 32
@@ -29,7 +29,7 @@ const metaLengthStart = headerStart + 5 * 8
 const metaStart = metaLengthStart + 4
 const compressed = 1
 
-/** Bytes of the names and whatever else a reader is told of a value. 512 names, the most there can be, of 250 characters fit. */
+/** Most bytes of the meta part. 512 names, the most that an entry can have, of 250 characters each fit into it. */
 const largestMeta = 131_072
 
 const metaSchema = z.strictObject({
@@ -55,11 +55,11 @@ export interface WireFormatOptions {
   readonly maximumPayloadBytes: number
   /** Bytes from which on a payload is compressed, if that makes it smaller; `Infinity`: never. */
   readonly compressAboveBytes: number
-  /** Whether entries are encrypted. Those that are not are not read then, nor the other way round. */
+  /** Whether entries are encrypted. A reader that encrypts ignores entries that are not encrypted, and the other way round. */
   readonly encrypted?: boolean | undefined
 }
 
-/** A value's payload, or its names, are larger than L2 is to hold. */
+/** The payload of a value, or its names, exceed the limit of L2. */
 export class PayloadTooLargeError extends Error {
   override readonly name = 'PayloadTooLargeError'
 }
@@ -85,12 +85,12 @@ export class WireFormat {
     this.#version = this.#cipher ? encryptedVersion : formatVersion
   }
 
-  /** Stands in the name of each entry in Redis, so that nodes that write another format have entries of their own. */
+  /** A part of each entry's name in Redis, so that nodes with different formats keep separate entries. */
   get mark(): string {
     return this.#cipher ? `v${formatVersion}-encrypted` : `v${formatVersion}`
   }
 
-  /** Of the longest entry that is read here. A node with a larger limit of its own may write longer ones. */
+  /** Bytes of the longest entry that this node reads. A node with a larger limit may write longer ones. */
   get maximumBytes(): number {
     return metaStart + largestMeta + this.options.maximumPayloadBytes
   }
@@ -114,11 +114,11 @@ export class WireFormat {
    *   where the payload is compressed. Never throws or rejects.
    */
   decode(name: string, bytes: Buffer): SharedEntry | undefined | Promise<SharedEntry | undefined> {
-    // First of all: to hash what somebody has put there takes time by its length.
+    // This comes first, because hashing takes time in proportion to the length.
     if (bytes.length < metaStart || bytes.length > this.maximumBytes) return undefined
     if (bytes[0] !== this.#version) return undefined
     if (bytes[1] !== this.options.serializer.format) return undefined
-    // Before anything in it is believed, its own lengths included.
+    // Authenticated before anything else in it is used, because its lengths may be forged, too.
     const clear = this.#cipher ? this.#decrypt(this.#cipher, name, bytes) : this.#verify(name, bytes)
     if (!clear) return undefined
     const payloadStart = metaStart + clear.readUInt32LE(metaLengthStart)

@@ -284,6 +284,6 @@ describe('what a load decides of its value holds where it was loaded, for copies
 
   test('but nothing that is not of the value', async () => {
     const wrong = { softTimeoutMs: 5 } as AdaptiveOptions
-    await expect(adapted(wrong)).rejects.toThrow('adapt: a load does not decide "softTimeoutMs"')
+    await expect(adapted(wrong)).rejects.toThrow('adapt: a load cannot set the option "softTimeoutMs"')
   })
 })

@@ -610,6 +610,8 @@ test('the log says once, and then of each thousandth, what is not cached and whe
   Object.assign(node.events, { logger: { warn: (_: object, line: string) => lines.push(line) } })
   for (let count = 0; count < 1_001; count++)
     await node.cache.getOrCreate('a', async () => ({ url: new URL('http://a.example') }))
-  const line = expect.stringMatching(/^Thing: a value is not cached, as value\.url is an instance of URL/)
+  const line = expect.stringMatching(
+    /^Thing: a value is not cached, because value\.url is an instance of URL/,
+  )
   expect(lines).toEqual([line, line])
 })
