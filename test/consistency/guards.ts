@@ -111,7 +111,7 @@ export const guards: readonly Guard[] = [
     file: `${cache}/answers.ts`,
     snippet: 'outerLoad()?.add(this.entries.ownNames(key, tags))',
     without: '',
-    why: 'As above, where the inner value is kept nowhere, and is no hit of anybody’s.',
+    why: 'As above, where the inner value is not kept, so that its read is never a hit.',
     hardCase: 'a unit of work inside a load',
   },
   {
@@ -120,7 +120,7 @@ export const guards: readonly Guard[] = [
     file: `${cache}/load-scope.ts`,
     snippet: '    this.whole?.add(names)\n',
     without: '',
-    why: 'As above: they are known only to the load in the transaction.',
+    why: 'As above. Only the load in the transaction knows these tags.',
     hardCase: 'a unit of work inside a load',
   },
   {
@@ -129,10 +129,10 @@ export const guards: readonly Guard[] = [
     file: `${journal}/invalidation-rules.ts`,
     snippet: 'names[count++] = anyKey\n',
     without: "names[count++] = 'k:nothing'\n",
-    why: 'A value that was made of very many others names none of them.',
+    why: 'A value made from very many others does not name each of them.',
     shownBy: {
       test: 'test/unit/kernel/made-of-very-many.test.ts',
-      title: 'an event that names the key of any',
+      title: 'an event that names the key of one of them',
     },
   },
   {
@@ -144,7 +144,7 @@ export const guards: readonly Guard[] = [
     why: 'As above.',
     shownBy: {
       test: 'test/unit/kernel/made-of-very-many.test.ts',
-      title: 'the tag of any',
+      title: 'tag of one of them',
     },
   },
   {
@@ -530,13 +530,13 @@ export const plantedBug: Guard = {
   why: 'A value may be served for longer than was promised.',
 }
 
-/** The comparison that everything rests on, at every read and before anything is stored. */
+/** The comparison on which everything rests: it is made at every read and before anything is stored. */
 export const fence: Guard = {
   name: 'the fence',
   promise: 3,
   file: `${journal}/applied-journal.ts`,
   snippet: 'stamp.epoch === this.#epoch && this.invalidations.isCurrent(stamp.position, slots)',
   without: 'stamp.epoch === this.#epoch && slots.length > 0',
-  why: 'What was invalidated would be served until its time is over.',
+  why: 'An invalidated value would be served until it expires.',
   shownBy: { test: 'test/model/model.test.ts', title: 'without the fence' },
 }

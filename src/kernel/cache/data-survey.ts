@@ -199,7 +199,8 @@ class Walk {
     } else if (builtIn === 'buffer') this.#show(object as ArrayBuffer, object as ArrayBuffer, 0)
     else if (builtIn === 'view') {
       const { buffer, byteOffset } = object as ArrayBufferView
-      if (types.isSharedArrayBuffer(buffer)) this.#refuse(place.from, place.step, 'shows shared memory')
+      if (types.isSharedArrayBuffer(buffer))
+        this.#refuse(place.from, place.step, 'is a view of shared memory')
       this.#show(buffer, object as ArrayBufferView, byteOffset)
       // Its elements are its own properties and need no look. Only subclasses are expected to add others.
       if (prototype.kind === 'built-in') return
@@ -257,5 +258,5 @@ export const mostNames = 1_000
 
 function described(object: object, { name }: Prototype): string {
   if (types.isNativeError(object)) return 'an error'
-  return name === '' ? 'an object of the platform' : `an instance of ${name}`
+  return name === '' ? 'a built-in object whose state cannot be read' : `an instance of ${name}`
 }

@@ -28,14 +28,15 @@ export function prototypeOf(prototype: object | null): Prototype {
 const dataOfThePlatform = new Set(['Date', 'Map', 'Set', 'RegExp', 'ArrayBuffer', 'DataView', 'Buffer'])
 
 function judged(prototype: object): Prototype {
-  if (types.isProxy(prototype)) return { kind: 'other', name: 'a proxy', trouble: 'which may hide anything' }
+  if (types.isProxy(prototype))
+    return { kind: 'other', name: 'a proxy', trouble: 'whose state cannot be read' }
   const maker = classOf(prototype)
   const name = maker?.name ?? ''
   if (maker && (isNative(maker) || prototype === Buffer.prototype)) {
     if (name === 'Object') return { kind: 'object', name, trouble: undefined }
     if (name === 'Array') return { kind: 'array', name, trouble: undefined }
     if (isViewOrBuiltIn(prototype, name)) return { kind: 'built-in', name, trouble: undefined }
-    return { kind: 'other', name, trouble: 'which the platform makes' }
+    return { kind: 'other', name, trouble: 'whose state cannot be read' }
   }
   const trouble = maker ? privateIn(maker) : ofThePlatform(prototype)
   const above = prototypeOf(Object.getPrototypeOf(prototype))
@@ -58,14 +59,14 @@ function ofThePlatform(prototype: object): string | undefined {
     const { value } = Reflect.getOwnPropertyDescriptor(prototype, name) as PropertyDescriptor
     return typeof value === 'function' && isNative(value)
   }
-  return Reflect.ownKeys(prototype).some(isNativeMethod) ? 'which the platform makes' : undefined
+  return Reflect.ownKeys(prototype).some(isNativeMethod) ? 'whose state cannot be read' : undefined
 }
 
 /** Looks at what instances share through their prototype. It may hold methods, getters and constants, but no objects. */
 function hiddenIn(prototype: object): string | undefined {
   for (const name of Reflect.ownKeys(prototype)) {
     const { value, get, set } = Reflect.getOwnPropertyDescriptor(prototype, name) as PropertyDescriptor
-    if (typeof value === 'object' && value !== null) return 'whose prototype has a state of its own'
+    if (typeof value === 'object' && value !== null) return 'whose prototype holds an object'
     for (const method of [value, get, set]) {
       const hidden = typeof method === 'function' ? privateIn(method) : undefined
       if (hidden) return hidden

@@ -9,7 +9,7 @@ const keysOf = (count: number) => Array.from({ length: count }, (_, index) => `k
 const thingOf = (key: string) => ({ of: key })
 const load = async (missing: readonly string[]) => new Map(missing.map((key) => [key, thingOf(key)]))
 
-/** A clock that counts how often the event loop was let go on, and does so. */
+/** A clock that counts how often a turn of the event loop was yielded. */
 class CountingClock extends ManualClock {
   turns = 0
   override async nextTurn(): Promise<void> {
@@ -25,8 +25,8 @@ async function startNode(maxEntries = 1_000): Promise<{ node: SimulatedNode; clo
 
 const removalsOf = ({ written }: SimulatedNode) => written.map((event) => (event as CacheInvalidated).payload)
 
-describe('a call for very many keys', () => {
-  test('loads them by calls for at most 1,000 keys each, and lets the event loop go on between these', async () => {
+describe('a call with very many keys', () => {
+  test('loads at most 1,000 keys at a time, and yields to the event loop in between', async () => {
     const { node, clock } = await startNode()
     const asked: number[] = []
     const keys = keysOf(20_001)
@@ -42,11 +42,11 @@ describe('a call for very many keys', () => {
     expect(clock.turns).toBeGreaterThanOrEqual(20)
   })
 
-  test('stamps each of these loads when it begins', async () => {
+  test('stamps each of these loads at its own begin', async () => {
     const { node } = await startNode()
     let calls = 0
     await node.cache.getMany(keysOf(2_000), async (missing) => {
-      // Committed and applied before the second of them, which therefore has seen it.
+      // Applied before the second load begins, which therefore sees it.
       if (++calls === 1) await node.apply({ keys: ['key-0', 'key-1999'] })
       return load(missing)
     })
@@ -54,7 +54,7 @@ describe('a call for very many keys', () => {
     expect(node.cache.peek('key-1999')).toEqual(thingOf('key-1999'))
   })
 
-  test('goes no further once its caller has given up', async () => {
+  test('loads no more keys once its caller has given up', async () => {
     const { node } = await startNode()
     const impatience = new AbortController()
     const asked: number[] = []
@@ -71,7 +71,7 @@ describe('a call for very many keys', () => {
     expect(asked).toEqual([1_000])
   })
 
-  test('sets, removes and expires them by messages of at most 1,000 keys', async () => {
+  test('sets, removes and expires with at most 1,000 keys in each message', async () => {
     const { node, clock } = await startNode(3_000)
     const { cache } = node
     const keys = keysOf(2_500)
@@ -80,7 +80,7 @@ describe('a call for very many keys', () => {
       { stamp: cache.capture() },
     )
     const held = () => keys.filter((key) => cache.peek(key) !== undefined).length
-    // A few may share their places in the table of invalidations with others.
+    // A few keys may share a slot of the invalidation table with others.
     expect(held()).toBeGreaterThan(2_400)
     const before = clock.turns
     await cache.removeMany(keys)
@@ -91,7 +91,7 @@ describe('a call for very many keys', () => {
     expect(sizes).toEqual([1_000, 1_000, 500, 1_000, 1_000, 500, 1_000, 1_000, 500])
   })
 
-  test('that sets nothing but what may not be kept removes as many', async () => {
+  test('that sets only values that may not be kept removes the keys instead, 1,000 in each message', async () => {
     const { node } = await startNode()
     await node.cache.setMany(
       keysOf(3_000).map((key) => [key, null]),
@@ -102,15 +102,15 @@ describe('a call for very many keys', () => {
     )
   })
 
-  test('of tags is as many messages', async () => {
+  test('that names very many tags sends at most 1,000 in each message', async () => {
     const { node } = await startNode()
     await node.cache.removeByTag(...keysOf(2_500))
     expect(removalsOf(node).map(({ tags }) => tags?.length)).toEqual([1_000, 1_000, 500])
   })
 })
 
-describe('a key that the load leaves out', () => {
-  test('has no value that tags could follow from; those of the others do', async () => {
+describe('a key that `loadMissing` leaves out', () => {
+  test('has no tags of a value, and the other keys keep theirs', async () => {
     const { node } = await startNode()
     const options = { tagsOf: ({ of }: { of: string }) => [`tag-of-${of}`] }
     const found = await node.cache.getMany(['a', 'b'], async () => new Map([['a', thingOf('a')]]), options)
@@ -119,7 +119,7 @@ describe('a key that the load leaves out', () => {
     expect(node.cache.peek('a')).toBeUndefined()
   })
 
-  test('is kept as absent, where an event tells when there is something, with the tags of the call', async () => {
+  test('is kept as absent with the tags of the call, if an event says when it exists', async () => {
     const node = await startSimulatedNode({ cache: { cacheAbsent: true } })
     let calls = 0
     const leaveOut = async () => {
@@ -137,7 +137,7 @@ describe('a key that the load leaves out', () => {
 })
 
 describe('many reads with one signal', () => {
-  test('listen to it but once, as Node warns of a leak from the eleventh listener on; all are given up by it', async () => {
+  test('share one listener, so that Node warns of no leak, and are all given up by it', async () => {
     const { node } = await startNode()
     const impatience = new AbortController()
     const { signal } = impatience
@@ -153,7 +153,7 @@ describe('many reads with one signal', () => {
       expect(outcome).toMatchObject({ status: 'rejected', reason: new Error('Gave up') })
   })
 
-  test('leave nothing behind on a signal that outlives them', async () => {
+  test('leave no listener on a signal that outlives them', async () => {
     const { node } = await startNode()
     const { signal } = new AbortController()
     const reads = keysOf(20).map((key) => node.cache.getOrCreate(key, async () => key, { signal }))

@@ -35,7 +35,7 @@ const inUnitOfWork = (work: () => Promise<unknown>) =>
   runInScope(new TransactionScope({} as TransactionResources), work)
 
 describe('a load that asks for its own key', () => {
-  test('fails, and says which', async () => {
+  test('fails, and the error names the key', async () => {
     const { a } = await started()
     const load = (): Promise<unknown> => a.getOrCreate('x', load)
     const failure = await failureOf(load)
@@ -44,13 +44,13 @@ describe('a load that asks for its own key', () => {
     expect(await a.getOrCreate('x', async () => 'value')).toBe('value')
   })
 
-  test('fails through another cache, and names the way', async () => {
+  test('fails through another cache, and the error names the chain of loads', async () => {
     const { a, b } = await started()
     const load = (): Promise<unknown> => a.getOrCreate('x', () => b.getOrCreate('y', load))
     expect((await failureOf(load)).chain).toEqual(['A "x"', 'B "y"', 'A "x"'])
   })
 
-  test('fails with an old copy at hand as well: that would hide the mistake', async () => {
+  test('fails even if fail-safe has an old value, which would hide the mistake', async () => {
     const { a, node } = await started({ failSafe: true, l1TtlMs: 100, l2TtlMs: 100 })
     await a.getOrCreate('x', async () => 'old')
     node.clock.advance(100)
@@ -93,7 +93,7 @@ describe('a load that asks for its own key', () => {
     await failureOf(load)
   })
 
-  test('may look whether there is a value', async () => {
+  test('may still ask whether its value is cached', async () => {
     const { a } = await started()
     const load = () => a.getOrCreate('x', async () => [a.peek('x'), await a.get('x')])
     expect(await load()).toEqual([undefined, undefined])
@@ -130,7 +130,7 @@ describe('two loads that would wait for each other', () => {
     await Promise.all(caches.map((_, index) => failureOf(() => read(index))))
   })
 
-  test('do not where one call loads both a value and what another is made of: each ends with its value', async () => {
+  test('both succeed where one call loads a value together with a part of the other', async () => {
     const { a, b } = await started()
     const part = () => a.getOrCreate('part', async () => 'part')
     const whole = () => b.getOrCreate('whole', async () => `whole of ${await part()}`)
@@ -145,7 +145,7 @@ describe('two loads that would wait for each other', () => {
   })
 })
 
-test('what a load has left running may ask for its key', async () => {
+test('work that a load left running may ask for the load’s key', async () => {
   const { a } = await started()
   const gate = new Gate()
   let late: Promise<unknown> | undefined

@@ -55,7 +55,7 @@ const allowed = [
   ...flags.flatMap((name) => [true, false].map((value) => [name, value] as const)),
 ]
 
-test('every option is looked at', () => {
+test('these tests cover every option', () => {
   expect([...Object.keys(numbers), ...flags].sort()).toEqual(
     [...Object.keys(defaultEntryOptions), 'sizeBytes'].sort(),
   )
@@ -74,7 +74,7 @@ async function startPair(simulation: Simulation = {}): Promise<Pair> {
   return { one: await startSimulatedNode(both), two: await startSimulatedNode(both), clock }
 }
 
-/** Lets time pass with the leases renewed. */
+/** Lets time pass while both nodes renew their leases. */
 async function pass({ one, two, clock }: Pair, ms: number): Promise<void> {
   clock.advance(ms)
   await one.check.run()
@@ -84,7 +84,7 @@ async function pass({ one, two, clock }: Pair, ms: number): Promise<void> {
 const never = () => Promise.reject(new Error('it was to be answered without a load'))
 const down = () => Promise.reject(new Error('the origin is down'))
 
-describe('an option out of range is a RangeError that names it:', () => {
+describe('an option out of range throws a RangeError that names it:', () => {
   test.each(refused)('%s: %p', async (name, value) => {
     const wrong = { [name]: value } as Partial<EntryOptions>
     const refusal = expect.objectContaining({ name: 'RangeError', message: expect.stringContaining(name) })
@@ -93,7 +93,7 @@ describe('an option out of range is a RangeError that names it:', () => {
     const load = async () => 'value'
     const stamp = cache.capture()
     const options = { entry: wrong }
-    // Of a miss, and of a hit.
+    // For a miss, and for a hit.
     await expect(cache.getOrCreate('a', load, options)).rejects.toEqual(refusal)
     await cache.getOrCreate('a', load)
     await expect(cache.getOrCreate('a', never, options)).rejects.toEqual(refusal)
@@ -104,7 +104,7 @@ describe('an option out of range is a RangeError that names it:', () => {
   })
 })
 
-describe('what the check lets through works:', () => {
+describe('every value that the check accepts works:', () => {
   test.each(allowed)('%s: %p', async (name, value) => {
     const entry = { clusterSingleFlight: true, [name]: value } as Partial<EntryOptions>
     const pair = await startPair({ entry })
@@ -123,7 +123,7 @@ describe('what the check lets through works:', () => {
     expect(await pair.two.cache.getOrCreate('a', async () => 'value')).toBe('value')
   })
 
-  test.each([...Object.keys(numbers), ...flags])('%s: undefined is as if it were not given', async (name) => {
+  test.each([...Object.keys(numbers), ...flags])('%s: undefined means the default', async (name) => {
     const entry = { [name]: undefined } as Partial<EntryOptions>
     const { one, two } = await startPair()
     const load = ({ adapt }: LoadContext): Promise<string> => {
@@ -136,12 +136,12 @@ describe('what the check lets through works:', () => {
   })
 })
 
-describe('what a load decides of its value holds where it was loaded, for copies of it, and when it fails next:', () => {
+describe('an option that a load adapts holds on its node, for copies on other nodes, and when the next load fails:', () => {
   afterEach(() => {
     jest.restoreAllMocks()
   })
 
-  /** A value that one node has loaded, deciding so, and the other has copied. */
+  /** Loads a value with adapted options on one node, and copies it to the other. */
   async function adapted(
     decided: AdaptiveOptions,
     simulation: Simulation = {},
@@ -195,7 +195,7 @@ describe('what a load decides of its value holds where it was loaded, for copies
       expect((await cache.getMany(['a'], down)).get('a')).toEqual({ list: [1] })
       expect(cache.statistics.staleServed).toBe(3)
     }
-    // One that has not held it yet finds what L2 has for this.
+    // A node that never held the value finds the copy that L2 keeps for fail-safe.
     const third = await startSimulatedNode({
       ...pair,
       journal: pair.one.journal,
@@ -214,7 +214,7 @@ describe('what a load decides of its value holds where it was loaded, for copies
     for (const read of reads) expect(await read).toEqual({ list: [1] })
   })
 
-  test('failSafe: true, but not of who asks for none', async () => {
+  test('failSafe: true, except for a call that sets failSafe: false', async () => {
     const pair = await adapted({ failSafe: true }, { entry: brief })
     await pass(pair, 1_001)
     const honest = { entry: { failSafe: false } }
@@ -282,7 +282,7 @@ describe('what a load decides of its value holds where it was loaded, for copies
     for (const cache of bothOf(pair)) expect(cache.inMemory.bytes).toBe(4_322)
   })
 
-  test('but nothing that is not of the value', async () => {
+  test('an option that does not concern the value is refused', async () => {
     const wrong = { softTimeoutMs: 5 } as AdaptiveOptions
     await expect(adapted(wrong)).rejects.toThrow('adapt: a load cannot set the option "softTimeoutMs"')
   })

@@ -20,11 +20,11 @@ function read(
     .then((value) => [value, consistency.stale?.staleness ?? 'fresh'])
 }
 
-describe('a stale value is not older than the token of the request', () => {
+describe('a stale answer is never older than the token of its request', () => {
   const ends: Readonly<Record<string, (cache: HybridCache) => Promise<void>>> = {
     expire: (cache) => cache.expire('a'),
     expireByTag: (cache) => cache.expireByTag('red'),
-    'clear that keeps it': (cache) => cache.clear({ keepFailSafe: true }),
+    'clear with keepFailSafe': (cache) => cache.clear({ keepFailSafe: true }),
   }
   test.each(Object.entries(ends))('after %s', async (_, end) => {
     const node = await startSimulatedNode({ entry: { failSafe: true, failSafeThrottleMs: 0 } })
@@ -34,14 +34,14 @@ describe('a stale value is not older than the token of the request', () => {
     expect(await read(node)).toEqual(['old', 'expired'])
     expect(await read(node, before)).toEqual(['old', 'expired'])
     await expect(read(node, node.applied.stamp())).rejects.toThrow('away')
-    // Not even by what made it stale: its row may carry another tag by now.
+    // No invalidation names it any more: its row may have another tag by now.
     await node.apply({ tags: ['blue'] })
     await expect(read(node, node.applied.stamp())).rejects.toThrow('away')
     await expect(node.cache.getOrCreate('page', () => read(node))).rejects.toThrow('away')
     expect(await read(node, before)).toEqual(['old', 'expired'])
   })
 
-  test('nor is it while attempts are throttled', async () => {
+  test('even while attempts are throttled', async () => {
     const node = await startSimulatedNode({ entry: { failSafe: true, failSafeThrottleMs: 1_000 } })
     await node.cache.getOrCreate('a', async () => 'old')
     await node.cache.expire('a')
@@ -49,7 +49,7 @@ describe('a stale value is not older than the token of the request', () => {
     await expect(read(node, node.applied.stamp())).rejects.toThrow('away')
   })
 
-  test('but is answered by its lifetime alone: nothing that concerns it has happened', async () => {
+  test('and may be answered if it has only expired, because nothing that concerns it has happened', async () => {
     const node = await startSimulatedNode({ entry: { failSafe: true, l1TtlMs: 100, l2TtlMs: 100 } })
     await node.cache.getOrCreate('a', async () => 'old')
     await node.apply({ tags: ['blue'] })
@@ -58,7 +58,7 @@ describe('a stale value is not older than the token of the request', () => {
   })
 })
 
-describe('options of one call are not another’s', () => {
+describe('the options of one call do not affect another call', () => {
   async function expired() {
     const node = await startSimulatedNode({ entry: { failSafe: true, l1TtlMs: 100, l2TtlMs: 100 } })
     await node.cache.getOrCreate('a', async () => 'old')
@@ -66,7 +66,7 @@ describe('options of one call are not another’s', () => {
     return node
   }
 
-  test('how long no other attempt is made, each says for itself', async () => {
+  test('each call is throttled for its own failSafeThrottleMs', async () => {
     const node = await expired()
     await read(node, undefined, { failSafeThrottleMs: 1_000 })
     expect(await read(node, undefined, { failSafeThrottleMs: 1_000 }, async () => 'new')).toEqual([
@@ -80,17 +80,17 @@ describe('options of one call are not another’s', () => {
   })
 
   test.each([[{ softTimeoutMs: 20 }], [{ hardTimeoutMs: 20 }]])(
-    'who waits for less time than a load takes keeps nobody else from waiting: %j',
+    'a caller with little patience does not keep others from waiting for the load: %j',
     async (impatient) => {
       const node = await expired()
       const first = read(node, undefined, impatient, hangs)
       await settle()
       node.clock.advance(20)
       expect(await first).toEqual(['old', 'expired'])
-      // As impatient, it would see no more.
+      // An equally impatient caller would see no more.
       expect(await read(node, undefined, impatient, async () => 'new')).toEqual(['old', 'expired'])
       const patient = read(node, undefined, { softTimeoutMs: 500, hardTimeoutMs: 500 }, async () => 'new')
-      // It joins the load that hangs, or makes one of its own where nobody may join that any more.
+      // It joins the load that hangs, or loads itself if nobody may join that load any more.
       const joins = !('hardTimeoutMs' in impatient)
       const soon = await Promise.race([patient, settle().then(() => 'still waits')])
       expect(soon).toEqual(joins ? 'still waits' : ['new', 'fresh'])
@@ -99,7 +99,7 @@ describe('options of one call are not another’s', () => {
     },
   )
 
-  test('nor is whether a load may be given up: one that a caller wants completed is', async () => {
+  test('a load completes if at least one caller wants that', async () => {
     const node = await startSimulatedNode()
     const giveUp = new AbortController()
     let aborted = false
@@ -129,7 +129,7 @@ describe('options of one call are not another’s', () => {
   })
 })
 
-test('without a lease, an expired value is as stale, and no newer than that', async () => {
+test('without a lease, a value that was expired is answered as unverified', async () => {
   const node = await startSimulatedNode({ entry: { failSafe: true } })
   await node.cache.getOrCreate('a', async () => 'old')
   await node.cache.expire('a')

@@ -8,7 +8,7 @@ import { InMemoryTier } from '../../support/in-memory-tier.js'
 import { ManualClock } from '../../support/manual-clock.js'
 import { startSimulatedNode } from '../../support/simulated-node.js'
 
-/** An L2 whose locks are free when their time is over, as in Redis. */
+/** An L2 whose locks expire, as in Redis. */
 class TierWithExpiringLocks extends InMemoryTier {
   readonly ttls: number[] = []
 
@@ -40,7 +40,7 @@ async function twoNodes(entry: Partial<EntryOptions>) {
   return { clock, shared, one: one.cache, two: two.cache }
 }
 
-/** Lets time go by, a millisecond at a time, until a promise is settled. */
+/** Lets time pass, one millisecond after another, until a promise is settled. */
 async function passUntilSettled<Result>(clock: ManualClock, work: Promise<Result>): Promise<Result> {
   let done = false
   const end = () => {
@@ -57,7 +57,7 @@ async function passUntilSettled<Result>(clock: ManualClock, work: Promise<Result
 const hangs = () => new Promise<never>(() => {})
 
 describe('a load that hangs on one node', () => {
-  test('lets callers on another call their own factory within their hard timeout', async () => {
+  test('does not keep a caller on another node from loading within its hard timeout', async () => {
     const { clock, one, two } = await twoNodes({ hardTimeoutMs: 200, clusterWaitMs: 1_000 })
     const hanging = one.getOrCreate('a', hangs)
     hanging.catch(() => {})
@@ -71,7 +71,7 @@ describe('a load that hangs on one node', () => {
     await expect(passUntilSettled(clock, hanging)).rejects.toThrow(LoadTimeoutError)
   })
 
-  test('does so for the least patient of those who share a flight', async () => {
+  test('does not keep the least patient of the callers who share a load from an answer', async () => {
     const { clock, one, two } = await twoNodes({ clusterWaitMs: 1_000 })
     void one.getOrCreate('a', hangs).catch(() => {})
     await settle()
@@ -82,7 +82,7 @@ describe('a load that hangs on one node', () => {
     expect(await patient).toBe('value')
   })
 
-  test('holds the lock no longer than its caller waits, be it an eager refresh', async () => {
+  test('holds the lock no longer than its caller waits, even for an eager refresh', async () => {
     const { clock, shared, one, two } = await twoNodes({
       hardTimeoutMs: 200,
       clusterWaitMs: 1_000,
@@ -104,7 +104,7 @@ describe('a load that hangs on one node', () => {
     ).toBe('new')
   })
 
-  test('still has patient callers wait for clusterWaitMs, so that a slow load is made once', async () => {
+  test('is still waited for during clusterWaitMs by patient callers, so that a slow load runs once', async () => {
     const { clock, one, two } = await twoNodes({ clusterWaitMs: 1_000 })
     const gate = new Gate()
     const slow = one.getOrCreate('a', () => gate.opened.then(() => 'one load'))
@@ -116,7 +116,7 @@ describe('a load that hangs on one node', () => {
   })
 })
 
-test('a load that hangs is not joined by a caller who would wait for less time than it has taken', async () => {
+test('a caller does not join a load that has already taken longer than the caller would wait', async () => {
   const { clock, one } = await twoNodes({ clusterSingleFlight: false })
   void one.getOrCreate('a', hangs)
   await settle()
@@ -124,7 +124,7 @@ test('a load that hangs is not joined by a caller who would wait for less time t
   expect(await one.getOrCreate('a', async () => 'value', { entry: { hardTimeoutMs: 50 } })).toBe('value')
 })
 
-test('an L2 that hangs leaves half of a hard timeout to the load', async () => {
+test('an L2 that hangs uses at most half of the hard timeout', async () => {
   const clock = new ManualClock()
   const shared = new InMemoryTier()
   shared.afterGet = hangs
@@ -134,7 +134,7 @@ test('an L2 that hangs leaves half of a hard timeout to the load', async () => {
   expect(await passUntilSettled(clock, reading)).toBe('value')
 })
 
-test('a read that never loads waits for an L2 that is merely slow, whatever the hard timeout of a load is', async () => {
+test('a read that never loads waits for a slow L2, whatever the hard timeout of loads is', async () => {
   const clock = new ManualClock()
   const shared = new InMemoryTier()
   Object.assign(shared, { timeoutMs: Number.POSITIVE_INFINITY })

@@ -38,21 +38,21 @@ async function started() {
   return { one, two, caches, page }
 }
 
-describe('a value that was made of very many cached ones', () => {
+describe('a value made from very many cached values', () => {
   test('is kept, in both tiers', async () => {
     const { caches, page } = await started()
     for (const cache of [...caches, ...caches]) expect(await page(cache)).toBe(`page 1 of ${count}`)
   })
 
   const events: Readonly<Record<string, (node: SimulatedNode) => Promise<void>>> = {
-    'an event that names the key of any': (node) => node.apply({ keys: [`part ${count - 1}`] }),
-    'an event that names the tag of any': (node) => node.apply({ tags: ['tag of 0'] }),
-    'the removal of any': (node) => node.cache.remove('part 5'),
-    'the expiration of any': (node) => node.cache.expire('part 5'),
-    'the removal of the tag of any': (node) => node.cache.removeByTag('tag of 7'),
+    'an event that names the key of one of them': (node) => node.apply({ keys: [`part ${count - 1}`] }),
+    'an event that names the tag of one of them': (node) => node.apply({ tags: ['tag of 0'] }),
+    'the removal of one of them': (node) => node.cache.remove('part 5'),
+    'the expiration of one of them': (node) => node.cache.expire('part 5'),
+    'the removal of a tag of one of them': (node) => node.cache.removeByTag('tag of 7'),
     'the removal of everything': (node) => node.cache.clear(),
   }
-  test.each(Object.entries(events))('goes stale with %s, on every node', async (_, happen) => {
+  test.each(Object.entries(events))('goes stale on every node with %s', async (_, happen) => {
     const { one, two, caches, page } = await started()
     for (const cache of caches) await page(cache)
     await happen(one)
@@ -60,7 +60,7 @@ describe('a value that was made of very many cached ones', () => {
     for (const cache of caches) expect(await page(cache)).toBe(`page 2 of ${count}`)
   })
 
-  test('does not with what concerns none', async () => {
+  test('stays fresh after events that concern none of them', async () => {
     const { one, caches, page } = await started()
     const [first] = caches
     await page(first!)
@@ -74,12 +74,12 @@ describe('the names of a value', () => {
   const names = (many: number, name: (index: number) => string) =>
     Array.from({ length: many }, (_, index) => name(index))
 
-  test('are its own as long as they are few', () => {
+  test('stay as they are while they are few', () => {
     const few = names(maximumNames, (index) => dependencyOn.key(cacheName, `${index}`))
     expect(fewNames(new Set(few))).toEqual(few)
   })
 
-  test('are coarser first by key, and by tag if that is not enough', () => {
+  test('are replaced by "any key" first, and by "any tag" if that is not enough', () => {
     const keys = names(500, (index) => dependencyOn.key(cacheName, `a:b${index}`))
     const tags = names(100, (index) => dependencyOn.tag(`${index}`))
     const cache = dependencyOn.cache(cacheName)

@@ -173,7 +173,7 @@ describe('memory that several caches share', () => {
     return { budget, caches, events }
   }
 
-  test('is never more than it may be, and what is counted is what is there, whatever is kept, deleted and cleared', () => {
+  test('stays within its limit, and is counted exactly, whatever is kept, deleted and cleared', () => {
     const cache = fc.nat(2)
     const key = fc.nat(60).map(String)
     const step = fc.oneof(
@@ -204,7 +204,7 @@ describe('memory that several caches share', () => {
     )
   })
 
-  test('is taken from the cache that holds most of it, so that ever new keys of one push nothing out of another', () => {
+  test('is taken from the largest cache, so that a flood of new keys in one evicts nothing from another', () => {
     const { budget, caches, events } = shared(1_000_000, 2)
     const [wanted, flooded] = caches as [MemoryTier, MemoryTier]
     const reasons = new Set<string>()
@@ -217,7 +217,7 @@ describe('memory that several caches share', () => {
     expect([...reasons]).toEqual(['cache 1: total-bytes'])
   })
 
-  test('is taken by keys and names, however small their values are', () => {
+  test('includes keys and names, however small the values are', () => {
     const { caches } = shared(10_000_000, 1)
     for (let index = 0; index < 100_000; index++) caches[0]!.keep(`${index}`, entry(0))
     expect(caches[0]!.size).toBeLessThan(40_000)
@@ -226,7 +226,7 @@ describe('memory that several caches share', () => {
     expect(caches[0]!.size).toBeLessThan(5_000)
   })
 
-  test('takes no value that is larger than all of it', () => {
+  test('refuses a value that is larger than all of it', () => {
     const { caches } = shared(100_000, 1)
     caches[0]!.keep('small', entry(1_000))
     expect(caches[0]!.keep('large', entry(100_000))).toBe(false)

@@ -18,11 +18,11 @@ describe('a node serves its copy from L2 for as long as', () => {
     }
   const load = async () => 'value'
   test.each([
-    ['its own call says, if that is shorter', {}, { l1TtlMs: 200 }, load, 200],
-    ['the call that loaded it said, if that is shorter', { l1TtlMs: 400 }, {}, load, 400],
+    ['its own call says, if that is the shorter time', {}, { l1TtlMs: 200 }, load, 200],
+    ['the call that loaded it said, if that is the shorter time', { l1TtlMs: 400 }, {}, load, 400],
     ['the call that loaded it said, and no longer', {}, { l1TtlMs: 1_500 }, load, 1_000],
-    ['the load has decided, be it for less time', {}, { l1TtlMs: 1_500 }, deciding(300), 300],
-    ['the load has decided, be it for longer', {}, { l1TtlMs: 200 }, deciding(1_500), 1_500],
+    ['the load has decided, even if that is shorter', {}, { l1TtlMs: 1_500 }, deciding(300), 300],
+    ['the load has decided, even if that is longer', {}, { l1TtlMs: 200 }, deciding(1_500), 1_500],
   ])('%s', async (_, loading, reading, factory, forMs) => {
     const clock = new ManualClock()
     const settings = { journal: new InMemoryJournal(), clock, shared: new InMemoryTier(), entry: shared }
@@ -37,8 +37,8 @@ describe('a node serves its copy from L2 for as long as', () => {
   })
 })
 
-describe('without background completion, a read that all have given up', () => {
-  test.each(['getOrCreate', 'getMany'])('while L2 is asked calls no factory: %s', async (method) => {
+describe('without background completion, a read that all callers have given up', () => {
+  test.each(['getOrCreate', 'getMany'])('while it waits for L2 calls no factory: %s', async (method) => {
     const shared = new InMemoryTier()
     const gate = new Gate()
     shared.afterGet = () => gate.opened
@@ -60,7 +60,7 @@ describe('without background completion, a read that all have given up', () => {
     expect(await cache.getOrCreate('a', load)).toBe('load 1')
   })
 
-  test('while another node loads calls no factory, and waits no longer', async () => {
+  test('while it waits for another node’s load stops waiting and calls no factory', async () => {
     const clock = new ManualClock()
     const entry = { clusterSingleFlight: true, clusterWaitMs: 1_000 }
     const settings = { journal: new InMemoryJournal(), clock, shared: new InMemoryTier(), entry }
@@ -85,7 +85,7 @@ describe('without background completion, a read that all have given up', () => {
   })
 })
 
-describe('hits of getMany past the threshold', () => {
+describe('hits of getMany past the eager refresh threshold', () => {
   async function due() {
     const node = await startSimulatedNode({
       shared: new InMemoryTier(),
@@ -102,7 +102,7 @@ describe('hits of getMany past the threshold', () => {
     return { node, calls, read }
   }
 
-  test('are answered at once by what there is, and start one refresh of all of them', async () => {
+  test('are answered at once with the present values, and start one refresh for all of them', async () => {
     const { node, calls, read } = await due()
     expect(await read('a', 'b')).toEqual(['a1', 'b1'])
     expect(await read('a', 'b')).toEqual(['a1', 'b1'])
@@ -117,14 +117,14 @@ describe('hits of getMany past the threshold', () => {
     expect(calls).toHaveLength(2)
   })
 
-  test('are refreshed apart from what is missing', async () => {
+  test('are refreshed separately from the keys that are missing', async () => {
     const { calls, read } = await due()
     expect(await read('a', 'b', 'c')).toEqual(['a1', 'b1', 'c2'])
     await settle()
     expect(calls.map((keys) => keys.join()).sort()).toEqual(['a,b', 'a,b', 'c'])
   })
 
-  test('whose refresh fails are served on, and tried again later', async () => {
+  test('are still served if their refresh fails, and are refreshed again later', async () => {
     const { node, read } = await due()
     const fails = () => Promise.reject(new Error('away'))
     expect((await node.cache.getMany(['a', 'b'], fails)).size).toBe(2)
@@ -133,7 +133,7 @@ describe('hits of getMany past the threshold', () => {
     expect(node.cache.statistics.loadFailures).toBe(1)
   })
 
-  test('are not refreshed after an invalidation in the middle: what comes is kept out', async () => {
+  test('do not keep a refreshed value that was invalidated while it loaded', async () => {
     const { node, read } = await due()
     const gate = new Gate()
     await node.cache.getMany(['a'], async () => {

@@ -44,7 +44,7 @@ describe('the key of a cached query', () => {
   let node: SimulatedNode
   let shared: InMemoryTier
   let queryBus: QueryBus
-  /** What the database has, and by which equality it compares. */
+  /** The rows of the database, and how it compares ids. */
   let rows: Thing[]
   let isSame: (one: string, other: string) => boolean
   let loads: string[]
@@ -120,7 +120,7 @@ describe('the key of a cached query', () => {
     ],
     ['another form of Unicode', '\u00E9', 'e\u0301', (a, b) => a.normalize() === b.normalize()],
   ])(
-    'that is not the one of its answer is an error, and nothing is kept: %s',
+    'is compared with the key of the answer; if they differ, the read fails and nothing is kept: %s',
     async (_what, id, other, equality) => {
       rows = [{ id, group: 'a' }]
       isSame = equality
@@ -136,7 +136,7 @@ describe('the key of a cached query', () => {
     },
   )
 
-  test('that is the one of its answer is compared when it is loaded, not at every hit', async () => {
+  test('is compared with the key of the answer when that is loaded, not at every hit', async () => {
     let compared = 0
     start({
       ...getThing,
@@ -149,7 +149,7 @@ describe('the key of a cached query', () => {
     expect([loads.length, compared]).toEqual([1, 1])
   })
 
-  test('may be made with what the query knows and the answer does not', async () => {
+  test('may contain what only the query knows', async () => {
     start({
       ...getThing,
       key: ({ id }) => `tenant|${id}`,
@@ -159,14 +159,14 @@ describe('the key of a cached query', () => {
     expect(kept().l1).toBe(1)
   })
 
-  test('is not compared with an answer that there is nothing', async () => {
+  test('is not compared if the answer is null', async () => {
     expect(await queryBus.execute(new GetThing({ id: '7' }))).toBeNull()
     expect(kept().l1).toBe(1)
     await change({ id: '7', group: 'a' })
     expect(await queryBus.execute(new GetThing({ id: '7' }))).toEqual({ id: '7', group: 'a' })
   })
 
-  test('may be undefined: the answer is loaded each time, says so, and is kept nowhere', async () => {
+  test('may be undefined: then each read loads, is marked as a bypass, and keeps nothing', async () => {
     for (const attempt of [1, 2]) {
       const request = node.request()
       expect(await queryBus.execute(new ListThings({ group: 'a', after: '0' }), request)).toEqual(['1'])
@@ -176,7 +176,7 @@ describe('the key of a cached query', () => {
     expect(queryBus.cacheOf(ListThings)?.statistics.bypasses).toBe(2)
   })
 
-  test('may be undefined: the token of who asks is honoured all the same', async () => {
+  test('may be undefined: the token of the request is honoured all the same', async () => {
     node.journal.commit('things.changed', { id: '2', group: 'a' })
     await node.journal.number(1)
     const { epoch, head } = node.journal
@@ -186,7 +186,7 @@ describe('the key of a cached query', () => {
     expect(node.applied.position).toBe(head)
   })
 
-  test('may be undefined: a value that is made of the answer goes stale with its tags', async () => {
+  test('may be undefined: a value made from the answer goes stale with the tags of the answer', async () => {
     const report = () => queryBus.execute(new GetReport({ group: 'a' }))
     expect(await report()).toBe('1')
     await change({ id: '9', group: 'b' })
@@ -195,7 +195,7 @@ describe('the key of a cached query', () => {
     expect(await report()).toBe('1,2')
   })
 
-  test('makes no entry for an answer that is not worth one', async () => {
+  test('makes no entry for an answer that keepIf refuses', async () => {
     for (const attempt of [1, 2]) {
       expect(await queryBus.execute(new ListThings({ group: 'unknown' }))).toEqual([])
       expect([loads.length, kept(ListThings)]).toEqual([attempt, { l1: 0, l2: 0 }])

@@ -18,7 +18,7 @@ import { maxStalenessMs, type SimulatedNode, startSimulatedNode } from '../../su
 
 class Deep extends query(z.object({})).returning<string>() {}
 
-/** A node, a cache of its own for what is made of cached reads, and the reads that a load may make. */
+/** A node, a second cache for values that are made from cached reads, and the reads that a load may make. */
 async function started(simulation: Parameters<typeof startSimulatedNode>[0] = {}) {
   const node = await startSimulatedNode(simulation)
   const pages = new HybridCache(
@@ -35,7 +35,7 @@ async function started(simulation: Parameters<typeof startSimulatedNode>[0] = {}
   return { node, pages, ...readsOf(node) }
 }
 
-/** The value of `rate`, made of the cached value `deep`; with a tag of each kind. */
+/** Reads of `rate`, which is made from the cached value `deep` and has a tag of each kind. */
 function readsOf(node: SimulatedNode) {
   const row = { version: 1 }
   const { cache } = node
@@ -68,7 +68,7 @@ function inQuery<Result>(work: () => Promise<Result>, options?: { node: Simulate
 
 type Reads = ReturnType<typeof readsOf> & { node: SimulatedNode }
 
-/** Every way in which a load may come by `rate`. */
+/** Every way in which a load may read `rate`. */
 const ways: Readonly<Record<string, (reads: Reads) => Promise<unknown>>> = {
   getOrCreate: ({ one }) => one(),
   getMany: ({ many }) => many(),
@@ -100,7 +100,7 @@ const ways: Readonly<Record<string, (reads: Reads) => Promise<unknown>>> = {
     ),
 }
 
-/** Loads `rate` beside the load under way, which learns nothing of it by that. */
+/** Loads `rate` outside the load under way, so that the load learns nothing of it. */
 async function settledApart(one: () => Promise<unknown>): Promise<void> {
   apart.push(one)
   while (apart.includes(one)) await settle()
@@ -122,16 +122,16 @@ async function whileLoadingApart<Result>(reading: Promise<Result>): Promise<Resu
   return finished
 }
 
-describe('a value that was made of a cached one goes stale with it, however that was read', () => {
+describe('a value made from a cached value goes stale with it, however that was read', () => {
   const events = {
     'its key': { keys: ['rate'] },
-    'the key of what it was made of': { keys: ['deep'] },
+    'the key of a value that it was made from': { keys: ['deep'] },
     'a tag that was declared': { tags: ['declared'] },
     'a tag that its load has learnt': { tags: ['learnt'] },
-    'a tag that follows from it': { tags: ['following'] },
+    'a tag that follows from its value': { tags: ['following'] },
   }
   for (const [way, read] of Object.entries(ways)) {
-    // One call for many keys has no context to give tags to.
+    // A factory of getMany has no context, so it cannot add tags.
     const concerning = Object.entries(events).filter(
       ([what]) => !way.includes('getMany') || !what.includes('learnt'),
     )
@@ -149,7 +149,7 @@ describe('a value that was made of a cached one goes stale with it, however that
   }
 })
 
-describe('a value that was made without a cached one goes stale when that may come', () => {
+describe('a value made from the absence of a cached value goes stale when that value may appear', () => {
   const absent: Readonly<Record<string, (reads: Reads, down: Gate<never>) => Promise<unknown>>> = {
     'a key that getMany has left out': async ({ node }) =>
       (await node.cache.getMany(['rate'], async () => new Map())).size,
@@ -202,7 +202,7 @@ describe('a value that was made without a cached one goes stale when that may co
   })
 
   test.each(['its own', 'a joined'])(
-    '%s load’s failure, which other cached values have led to',
+    'the failure of %s load, which depends on other cached values',
     async (how) => {
       const { pages, node } = await started()
       let loads = 0
@@ -239,13 +239,13 @@ describe('a value that was made without a cached one goes stale when that may co
   )
 })
 
-describe('what is made of something stale', () => {
+describe('a value made from a stale value', () => {
   const stale: Readonly<Record<string, (reads: Reads) => Promise<unknown>>> = {
     'read by itself': ({ one }) => one(),
     'read by a query that is not cached': ({ one }) => inQuery(one),
     'read by a query in a query': ({ one }) => inQuery(() => inQuery(one)),
   }
-  test.each(Object.entries(stale))('is as stale, and is not kept: %s', async (_, read) => {
+  test.each(Object.entries(stale))('is marked as stale, and is not kept: %s', async (_, read) => {
     const { pages, ...reads } = await started({
       entry: { failSafe: true, failSafeThrottleMs: 0, l1TtlMs: 100, l2TtlMs: 100 },
     })
@@ -263,7 +263,7 @@ describe('what is made of something stale', () => {
     expect(await pages.getOrCreate('page', () => read(reads))).toContain('rate 2')
   })
 
-  test('a query inside a load is answered nothing invalidated, as nobody knows yet who is given the outer value', async () => {
+  test('is never made from an invalidated one, because it may go to a client that has seen the write', async () => {
     const { node, pages, one } = await started({ entry: { failSafe: true, allowInvalidated: true } })
     await one()
     await node.apply({ keys: ['rate'] })
@@ -273,7 +273,7 @@ describe('what is made of something stale', () => {
   })
 })
 
-test('what a load has left behind changes nothing of its value', async () => {
+test('reads that a load left running do not affect its value', async () => {
   const { node, pages } = await started()
   const gate = new Gate()
   let loads = 0
@@ -290,7 +290,7 @@ test('what a load has left behind changes nothing of its value', async () => {
   expect(await page()).toBe('page 1')
 })
 
-test('without a lease, what is read inside a load counts as ever', async () => {
+test('reads inside a load count without a lease, too', async () => {
   const { node, pages, one, row } = await started()
   node.clock.advance(maxStalenessMs)
   const page = () => pages.getOrCreate('page', one)
@@ -300,7 +300,7 @@ test('without a lease, what is read inside a load counts as ever', async () => {
   expect(await page()).toContain('rate 2')
 })
 
-describe('a value that was made of a cached one, and whose origin says that it is not modified', () => {
+describe('a value made from a cached value, whose origin says that it is not modified,', () => {
   async function page() {
     const { node, pages, one, row } = await started()
     const read = () =>
@@ -317,13 +317,13 @@ describe('a value that was made of a cached one, and whose origin says that it i
     return { node, pages, read }
   }
 
-  test('is made anew if the cached one has changed', async () => {
+  test('is loaded anew if the cached value has changed', async () => {
     const { node, read } = await page()
     await node.apply({ keys: ['rate'] })
     expect(JSON.stringify(await read())).toContain('rate 2')
   })
 
-  test('is renewed otherwise, and still depends on that', async () => {
+  test('is renewed otherwise, and still depends on the cached value', async () => {
     const { node, pages, read } = await page()
     await pages.expire('page')
     expect(JSON.stringify(await read())).toContain('rate 1')

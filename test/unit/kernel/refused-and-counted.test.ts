@@ -8,11 +8,11 @@ import { type SimulatedNode, startSimulatedNode } from '../../support/simulated-
 
 const down = () => Promise.reject(new Error('the origin is down'))
 
-describe('a tag that no event could carry', () => {
+describe('a tag that an event cannot carry', () => {
   test.each([
-    ['with a NUL', 'a\0b'],
-    ['with half a surrogate pair', '\ud800'],
-    ['that is no text', 5 as unknown as string],
+    ['because it has a NUL', 'a\0b'],
+    ['because it has half a surrogate pair', '\ud800'],
+    ['because it is not a string', 5 as unknown as string],
   ])('%s is refused wherever it is given, and nothing is kept under it', async (_, tag) => {
     const { cache, written } = await startSimulatedNode()
     const refusal = expect.objectContaining({
@@ -40,7 +40,7 @@ describe('a tag that no event could carry', () => {
   })
 })
 
-describe('a key that no event could carry', () => {
+describe('a key that an event cannot carry', () => {
   test.each(['a\0b', '\udc01'])(
     '(%j) is left out of what is removed, expired and set; the others are not',
     async (key) => {
@@ -74,7 +74,7 @@ describe('each read is counted once', () => {
     return l1Hits + l2Hits + misses + bypasses + staleServed + madeOfStale + failedReads
   }
 
-  test('one that fails, takes too long, or is given up, as failed', async () => {
+  test('as failed if it fails, takes too long, or is given up', async () => {
     const node = await startSimulatedNode()
     const { cache, clock } = node
     await expect(cache.getOrCreate('a', down)).rejects.toThrow()
@@ -92,7 +92,7 @@ describe('each read is counted once', () => {
     expect(sumOf(cache)).toBe(6)
   })
 
-  test('one whose value is made of a stale one, as that', async () => {
+  test('as made of stale if its load read a stale value', async () => {
     const node = await startSimulatedNode({ entry: { failSafe: true, l1TtlMs: 10, l2TtlMs: 10 } })
     const { cache } = node
     await cache.getOrCreate('inner', async () => 'old')
@@ -104,7 +104,7 @@ describe('each read is counted once', () => {
   })
 })
 
-test('a listener whose promise rejects is logged, and is no rejection that nobody handles', async () => {
+test('a listener whose promise rejects is logged, and causes no unhandled rejection', async () => {
   const logged: unknown[] = []
   const reported = new Gate()
   const logger = Object.assign(Object.create(silentLogger), {

@@ -13,8 +13,8 @@ async function filled(count: number): Promise<SimulatedNode> {
   return node
 }
 
-describe('memory is given back', () => {
-  test('of a whole cache that is cleared, at once', async () => {
+describe('memory is freed', () => {
+  test('at once when a cache is cleared', async () => {
     const node = await filled(10_000)
     await node.cache.clear()
     expect(node.cache.inMemory).toMatchObject({ entries: 0, bytes: 0, evictions: 0 })
@@ -22,7 +22,7 @@ describe('memory is given back', () => {
     expect(node.cache.inMemory.entries).toBe(1)
   })
 
-  test('of keys that are removed, at once, and of no others', async () => {
+  test('at once for keys that are removed, and for no others', async () => {
     const node = await filled(2_000)
     await node.cache.remove('0', '2')
     expect(node.cache.inMemory.entries).toBe(1_998)
@@ -30,14 +30,14 @@ describe('memory is given back', () => {
     expect(node.cache.peek('2')).toBeUndefined()
   })
 
-  test('not of what carries a tag that is removed: that takes no time by the number of entries', async () => {
+  test('not for entries with a removed tag, because finding them would mean searching all entries', async () => {
     const node = await filled(2_000)
     await node.cache.removeByTag('odd')
     await turn()
     expect(node.cache.inMemory.entries).toBe(2_000)
   })
 
-  test('not of what fail-safe may still answer, nor of what was loaded since', async () => {
+  test('neither for entries that fail-safe may still answer, nor for those loaded since', async () => {
     const node = await filled(1_500)
     await node.cache.clear({ keepFailSafe: true })
     await node.cache.expire('1')
@@ -50,7 +50,7 @@ describe('memory is given back', () => {
     expect(node.cache.peek('new')).toBe('new')
   })
 
-  test('where this node has missed what was removed', async () => {
+  test('when this node has missed which entries were removed', async () => {
     const node = await filled(10)
     const { applied } = node
     applied.flushTo(

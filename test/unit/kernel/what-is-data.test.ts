@@ -15,7 +15,7 @@ import { type SimulatedNode, startSimulatedNode } from '../../support/simulated-
 
 const never = () => Promise.reject(new Error('it was cached'))
 
-/** What three readers of one key are given: the one that loads, and two hits. */
+/** What three reads of one key return: one load and two hits. */
 async function readers<Value>(cache: HybridCache, make: () => Value): Promise<[Value, Value, Value]> {
   const load = async () => make()
   const first = await cache.getOrCreate('a', load)
@@ -93,7 +93,7 @@ class NamesItself {
 
 const hidden = Symbol('hidden')
 
-describe('plain data is frozen all the way down and shared:', () => {
+describe('plain data is frozen with all its parts, and shared by all callers:', () => {
   const cyclic: { self?: unknown; list: number[] } = { list: [1] }
   cyclic.self = cyclic
   const shared = { n: 1 }
@@ -133,7 +133,7 @@ describe('plain data is frozen all the way down and shared:', () => {
       (value: object) => Object.values(value)[0],
     ],
     [
-      'what was frozen before, but not all the way',
+      'an object that was frozen before, but not its parts',
       () => Object.freeze({ a: { n: 1 } }),
       (value: { a: object }) => value.a,
     ],
@@ -145,7 +145,7 @@ describe('plain data is frozen all the way down and shared:', () => {
     ],
     ['an array with holes', () => sparse, (value: object[]) => value[2]!],
     [
-      'objects of another context',
+      'objects of another V8 context',
       () => runInContext('({ list: [{ n: 1 }] })', createContext()),
       (value: { list: object[] }) => value.list[0]!,
     ],
@@ -159,7 +159,7 @@ describe('plain data is frozen all the way down and shared:', () => {
   })
 })
 
-describe('of what freezing does not protect, each caller has a copy, which its change does not leave:', () => {
+describe('each caller gets a copy of its own of data that freezing cannot protect:', () => {
   const bytes = new ArrayBuffer(16)
 
   test.each<[string, () => unknown, change: (value: never) => unknown, shown: (value: never) => unknown]>([
@@ -251,69 +251,74 @@ describe('of what freezing does not protect, each caller has a copy, which its c
       (v: Account) => [v.greet(), ...v.tags],
     ],
     [
-      'of a class below it, in an object',
+      'an instance of a subclass, in an object',
       () => ({ a: new Savings('Ada') }),
       (v: { a: Savings }) => (v.a.balance.cents = 9),
       (v: { a: Savings }) => [v.a.greet(), v.a.balance.cents],
     ],
     [
-      'an array of a class of its own',
+      'an instance of a subclass of Array',
       () => Names.of('a', 'bcd'),
       (v: Names) => v.pop(),
       (v: Names) => [v.longest(), v.length],
     ],
     [
-      'such an array of instances',
+      'the same, holding instances',
       () => Parts.of(new Account('Ada')),
       (v: Parts) => v[0]!.tags.push('x'),
       (v: Parts) => [v[0]!.greet(), ...v[0]!.tags],
     ],
     [
-      'a map of a class of its own',
+      'an instance of a subclass of Map',
       () => Object.assign(new Rates([['a', { rate: 1 }]])),
       (v: Rates) => (v.source.name = v.get('a')!.rate = 9 as never),
       (v: Rates) => [v.source.name, v.get('a')!.rate],
     ],
-    ['a set of a class of its own', () => new Ids([1]), (v: Ids) => v.clear(), (v: Ids) => [...v]],
-    ['a date of a class of its own', () => new Day(0), (v: Day) => v.setTime(9), (v: Day) => v.isEpoch()],
+    ['an instance of a subclass of Set', () => new Ids([1]), (v: Ids) => v.clear(), (v: Ids) => [...v]],
     [
-      'bytes of a class of its own',
+      'an instance of a subclass of Date',
+      () => new Day(0),
+      (v: Day) => v.setTime(9),
+      (v: Day) => v.isEpoch(),
+    ],
+    [
+      'an instance of a subclass of Uint8Array',
       () => new Bytes([1]),
       (v: Bytes) => (v[0] = v.note.text.length + 8),
       (v: Bytes) => [v[0], v.note.text],
     ],
     [
-      'an instance that is closed',
+      'an instance that is not extensible',
       () => new Locked(),
       () => {},
       (v: Locked) => [v.amount, Object.isFrozen(v)],
     ],
     [
-      'of a class written as a function',
+      'an instance of a class written as a function',
       () => new (OldStyle as never as new () => object)(),
       (v: { list: number[] }) => v.list.push(2),
       (v: { sum(): number }) => v.sum(),
     ],
     [
-      'of a class that extends null',
+      'an instance of a class that extends null',
       () => NullBased.of([1]),
       (v: NullBased) => v.list.push(2),
       (v: NullBased) => v.list.length,
     ],
     [
-      'of a class that names itself',
+      'an instance with a `constructor` property of its own',
       () => Object.assign(new NamesItself(), { constructor: NamesItself }),
       (v: NamesItself) => v.digits.pop(),
       (v: NamesItself) => v.digits.length,
     ],
     [
-      'in an object with a hidden part',
+      'a date in an object with a hidden property',
       () => Object.defineProperty({ at: new Date(0) }, hidden, { value: { n: 1 } }),
       (v: { [hidden]: { n: number } }) => (v[hidden].n = 9),
       (v: { [hidden]: { n: number } }) => v[hidden].n,
     ],
     [
-      'a chain of thousands',
+      'a chain of thousands of instances',
       () => {
         let chain: { next?: object; at: Date } = { at: new Date(0) }
         for (let level = 0; level < 20_000; level++) chain = { next: chain, at: new Date(0) }
@@ -333,11 +338,11 @@ describe('of what freezing does not protect, each caller has a copy, which its c
       change(value as never)
     }
     expect(shown((await cache.getOrCreate('a', never)) as never)).toEqual(before)
-    // What the load returned is its own still.
+    // The value that the load returned is unchanged, too.
     expect(shown(made as never)).toEqual(before)
   })
 
-  test('with clone, whatever it is', async () => {
+  test('with clone, even of plain data', async () => {
     const { cache } = await startSimulatedNode({ entry: { clone: true }, cache: { cacheAbsent: true } })
     const [first, second] = await readers(cache, () => ({
       [hidden]: [1],
@@ -350,7 +355,7 @@ describe('of what freezing does not protect, each caller has a copy, which its c
   })
 
   test.each([undefined, null, 0, 'text', 5n])(
-    'and of %p, with clone, there is nothing to copy: it is kept',
+    'with clone, a primitive is kept as it is: %p',
     async (value) => {
       const { cache } = await startSimulatedNode({ entry: { clone: true }, cache: { cacheAbsent: true } })
       expect(await readers(cache, () => value)).toEqual([value, value, value])
@@ -369,7 +374,7 @@ class Handed {
   run = () => 1
 }
 
-describe('what is no data is answered, untouched, and kept nowhere, with where it is:', () => {
+describe('a value that is not data is answered unchanged and not kept, and an event says which part is not data:', () => {
   const singleton = { locale: { format: (n: number) => `${n}` }, settings: { n: 1 } }
 
   test.each<[string, () => unknown, detail: string]>([
@@ -385,7 +390,7 @@ describe('what is no data is answered, untouched, and kept nowhere, with where i
       'value[0] is an instance of Secretive, which has private members',
     ],
     [
-      'a class below one with private members',
+      'a subclass of a class with private members',
       () => new Heir(),
       'value is an instance of Heir, which has private members',
     ],
@@ -402,9 +407,9 @@ describe('what is no data is answered, untouched, and kept nowhere, with where i
       'value.a is a property with a getter or a setter',
     ],
     ['a setter', () => ({ set a(_: unknown) {} }), 'value.a is a property with a getter or a setter'],
-    ['an error, and what caused it', () => new Error('a', { cause: { n: 1 } }), 'value is an error'],
+    ['an error with a cause', () => new Error('a', { cause: { n: 1 } }), 'value is an error'],
     [
-      'an error of its own class',
+      'an instance of a subclass of Error',
       () => ({ e: new (class Failed extends Error {})() }),
       'value.e is an error',
     ],
@@ -427,15 +432,15 @@ describe('what is no data is answered, untouched, and kept nowhere, with where i
     [
       'a weak reference',
       () => [new WeakRef({})],
-      'value[0] is an instance of WeakRef, which the platform makes',
+      'value[0] is an instance of WeakRef, whose state cannot be read',
     ],
     ['a boxed number', () => [Object(1)], 'value[0] is an instance of Number'],
     ['an iterator', () => [[1][Symbol.iterator]()], 'value[0] is'],
     ['a generator', () => [(function* () {})()], 'value[0] is'],
     [
-      'a formatter of the platform',
+      'a built-in formatter',
       () => ({ f: new Intl.NumberFormat() }),
-      'value.f is an instance of NumberFormat, which the platform makes',
+      'value.f is an instance of NumberFormat, whose state cannot be read',
     ],
     ['a stream', () => new PassThrough(), 'value'],
     ['a socket', () => ({ of: new Socket() }), 'value.of'],
@@ -444,10 +449,14 @@ describe('what is no data is answered, untouched, and kept nowhere, with where i
       () => new EventEmitter().on('a', () => {}),
       'value._events.a is a function',
     ],
-    ['shared memory', () => new Uint8Array(new SharedArrayBuffer(2)), 'value shows shared memory'],
-    ['a state in a prototype', () => Object.create({ list: [] }), 'whose prototype has a state of its own'],
+    ['shared memory', () => new Uint8Array(new SharedArrayBuffer(2)), 'value is a view of shared memory'],
+    ['an object in a prototype', () => Object.create({ list: [] }), 'whose prototype holds an object'],
     ['a function as the key of a map', () => new Map([[() => 1, 1]]), 'value<a key> is a function'],
-    ['a part named by no identifier', () => ({ 'a b': [() => 1] }), 'value["a b"][0] is a function'],
+    [
+      'a property whose name is not an identifier',
+      () => ({ 'a b': [() => 1] }),
+      'value["a b"][0] is a function',
+    ],
   ])('%s', async (_, make, detail) => {
     const node = await startSimulatedNode({ shared: new InMemoryTier() })
     const told = listen(node)
@@ -465,7 +474,7 @@ describe('what is no data is answered, untouched, and kept nowhere, with where i
     expect(node.cache.statistics.unkept).toBe(2)
   })
 
-  test('whoever waits for the same load is given the same', async () => {
+  test('all callers who wait for the same load get the same object', async () => {
     const { cache } = await startSimulatedNode()
     const gate = new Gate()
     const load = async () => {
@@ -478,7 +487,7 @@ describe('what is no data is answered, untouched, and kept nowhere, with where i
     expect(one).toBe(other)
   })
 
-  test('what is set is superseded everywhere, and kept nowhere', async () => {
+  test('setting such a value drops the old one on every node, and keeps nothing', async () => {
     const node = await startSimulatedNode()
     await node.cache.getOrCreate('a', async () => 'old')
     const told = listen(node)
@@ -488,7 +497,7 @@ describe('what is no data is answered, untouched, and kept nowhere, with where i
   })
 })
 
-test('a caller who freezes the promise of a hit disturbs neither later reads nor those of other keys', async () => {
+test('a caller who freezes the promise of a hit breaks no later read of this key or another', async () => {
   const entry = { eagerRefreshThreshold: 0.5, failSafe: true, failSafeThrottleMs: 0 }
   const node = await startSimulatedNode({ cache: { maxEntries: 3 }, entry })
   const read = (key: string) => node.cache.getOrCreate(key, async () => key)
@@ -506,8 +515,8 @@ test('a caller who freezes the promise of a hit disturbs neither later reads nor
   expect(await failing).toBe('a')
 })
 
-describe('what is set by hand', () => {
-  test('is copied before anything is waited for, also beside what may not be kept', async () => {
+describe('a value that is set by hand', () => {
+  test('is copied before setMany returns, even if another value of the same call may not be kept', async () => {
     const { cache } = await startSimulatedNode()
     const own = { n: 1 }
     const values: [string, unknown][] = [
@@ -520,7 +529,7 @@ describe('what is set by hand', () => {
     expect(await cache.get('a')).toEqual({ n: 1 })
   })
 
-  test('is copied: its owner may go on changing it, and nobody sees that', async () => {
+  test('is copied, so that later changes by its owner are not seen', async () => {
     const { cache } = await startSimulatedNode()
     const own = { list: [{ n: 1 }] }
     const setting = cache.set('a', own, { stamp: cache.capture() })
@@ -532,7 +541,7 @@ describe('what is set by hand', () => {
   })
 })
 
-describe('through L2', () => {
+describe('L2', () => {
   async function startTwoNodes() {
     const journal = new InMemoryJournal()
     const clock = new ManualClock()
@@ -545,21 +554,21 @@ describe('through L2', () => {
     ['a regular expression', () => /a/gi],
     ['pooled buffers', () => [Buffer.from('ab'), Buffer.from('cd')]],
     ['a map with objects as keys', () => new Map([[{ k: 1 }, new Date(0)]])],
-  ])('comes %s', async (_, make) => {
+  ])('brings back %s as it was', async (_, make) => {
     const { one, two } = await startTwoNodes()
     await one.cache.getOrCreate('a', async () => make())
     expect(await two.cache.getOrCreate('a', never)).toEqual(make())
   })
 
   test.each<[string, unknown]>([
-    ['an array', Names.of('a')],
-    ['a map', new Rates()],
-    ['a set', new Ids()],
-    ['a date', new Day(0)],
-    ['bytes', new Bytes(1)],
-    ['an object', new Account('Ada')],
-    ['an object without a class above it', NullBased.of([1])],
-  ])('nothing comes that is %s of a class of its own', (_, value) => {
+    ['Array', Names.of('a')],
+    ['Map', new Rates()],
+    ['Set', new Ids()],
+    ['Date', new Day(0)],
+    ['Uint8Array', new Bytes(1)],
+    ['nothing', new Account('Ada')],
+    ['null', NullBased.of([1])],
+  ])('refuses an instance of a class that extends %s', (_, value) => {
     expect(() => new StructuredSerializer().serialize({ value })).toThrow(
       /value\.value is an instance of \w+/,
     )
@@ -567,17 +576,17 @@ describe('through L2', () => {
 
   test.each<[string, unknown, string]>([
     [
-      'a property named by a symbol, of an array',
+      'a property of an array that is named by a symbol',
       Object.assign([1], { [hidden]: 1 }),
       'is named by a symbol',
     ],
     [
-      'one that is not enumerable',
+      'a property that is not enumerable',
       Object.defineProperty({}, 'quiet', { value: 1 }),
       'value.quiet is not enumerable',
     ],
     [
-      'one of a date',
+      'a property on a date',
       Object.assign(new Date(0), { note: 1 }),
       'value.note is a property of a built-in object',
     ],
@@ -599,12 +608,12 @@ describe('through L2', () => {
       })(),
       'value holds views that share bytes',
     ],
-  ])('nor what has %s', (_, value, message) => {
+  ])('refuses a value with %s', (_, value, message) => {
     expect(() => new StructuredSerializer().serialize(value)).toThrow(message)
   })
 })
 
-test('the log says once, and then of each thousandth, what is not cached and where', async () => {
+test('the log says for the first, and then for each thousandth value, which part is not data', async () => {
   const node = await startSimulatedNode()
   const lines: unknown[] = []
   Object.assign(node.events, { logger: { warn: (_: object, line: string) => lines.push(line) } })

@@ -8,7 +8,7 @@ import { InMemoryTier } from '../../support/in-memory-tier.js'
 import { ManualClock } from '../../support/manual-clock.js'
 import { type SimulatedNode, startSimulatedNode } from '../../support/simulated-node.js'
 
-/** An L2 that does not take values that are too large for it. */
+/** An L2 that does not store large values. */
 class SmallTier extends InMemoryTier {
   override set(key: SharedKey, entry: SharedEntry): void {
     if (String(entry.value).length < 100) super.set(key, entry)
@@ -32,7 +32,7 @@ async function startTwo(entry: Partial<EntryOptions>) {
   const settings = { journal, clock, shared, entry: { failSafeThrottleMs: 0, ...entry } }
   const one = await startSimulatedNode(settings)
   const two = await startSimulatedNode(settings)
-  /** Time goes by for both, which keep their leases. */
+  /** Lets time pass while both nodes renew their leases. */
   const pass = async (ms: number) => {
     clock.advance(ms)
     await one.check.run()
@@ -50,7 +50,7 @@ async function ask(node: SimulatedNode, factory: () => Promise<unknown>, entry: 
 }
 
 describe('a fresh value in memory', () => {
-  test('stays when an eager refresh finds a copy in L2 that is past its time', async () => {
+  test('stays when an eager refresh finds an expired copy in L2', async () => {
     const { one, two, pass } = await startTwo({
       failSafe: true,
       l1TtlMs: 1_000,
@@ -67,8 +67,8 @@ describe('a fresh value in memory', () => {
   })
 })
 
-describe('a value that L2 has not been given', () => {
-  test('is what fail-safe answers, and not the older one that L2 has', async () => {
+describe('a value that is in memory but not in L2', () => {
+  test('is what fail-safe answers, and not the older value in L2', async () => {
     const { one, pass } = await startTwo({ failSafe: true, l1TtlMs: 100, l2TtlMs: 100 })
     await ask(one, async () => 'old')
     await pass(100)
@@ -79,23 +79,20 @@ describe('a value that L2 has not been given', () => {
   })
 
   test.each([
-    ['by an option', 'new', { skipL2Write: true }],
-    ['as it is too large', large, {}],
-  ])(
-    'is loaded again when its time here is over, though L2 has an older one: %s',
-    async (_, value, entry) => {
-      const { one, two, pass } = await startTwo({ l1TtlMs: 100, l2TtlMs: 10_000 })
-      await ask(one, async () => 'old')
-      await pass(1)
-      await ask(one, async () => value, { ...entry, skipL1Read: true, skipL2Read: true })
-      expect(await ask(one, fails)).toEqual([value, 'fresh'])
-      await pass(100)
-      expect(await ask(one, async () => 'newest')).toEqual(['newest', 'fresh'])
-      expect(await ask(two, fails)).toEqual(['newest', 'fresh'])
-    },
-  )
+    ['because of an option', 'new', { skipL2Write: true }],
+    ['because it is too large', large, {}],
+  ])('is loaded again when it expires, although L2 has an older value: %s', async (_, value, entry) => {
+    const { one, two, pass } = await startTwo({ l1TtlMs: 100, l2TtlMs: 10_000 })
+    await ask(one, async () => 'old')
+    await pass(1)
+    await ask(one, async () => value, { ...entry, skipL1Read: true, skipL2Read: true })
+    expect(await ask(one, fails)).toEqual([value, 'fresh'])
+    await pass(100)
+    expect(await ask(one, async () => 'newest')).toEqual(['newest', 'fresh'])
+    expect(await ask(two, fails)).toEqual(['newest', 'fresh'])
+  })
 
-  test('gives way to a newer one that another node has loaded', async () => {
+  test('is replaced by a newer value that another node has loaded', async () => {
     const { one, two, pass } = await startTwo({ l1TtlMs: 100, l2TtlMs: 10_000 })
     await ask(one, async () => 'here', { skipL2Write: true })
     await pass(50)
@@ -105,7 +102,7 @@ describe('a value that L2 has not been given', () => {
   })
 })
 
-test('a value that L2 has, too, is copied again without a load when its time in memory is over', async () => {
+test('a value that expires in memory is copied from L2 again without a load', async () => {
   const { one, pass } = await startTwo({ l1TtlMs: 100, l2TtlMs: 10_000 })
   await ask(one, async () => 'value')
   for (let count = 0; count < 5; count++) {
@@ -115,7 +112,7 @@ test('a value that L2 has, too, is copied again without a load when its time in 
   expect(one.cache.statistics).toMatchObject({ loads: 1, l2Hits: 5 })
 })
 
-test('a copy in L2 that was removed by its tag does not displace one that fail-safe may answer', async () => {
+test('a copy in L2 that was removed by its tag does not replace one that fail-safe may answer', async () => {
   const { one, two, pass } = await startTwo({ failSafe: true, l1TtlMs: 100, l2TtlMs: 100 })
   await two.cache.getOrCreate('a', async () => 'kept', { entry: { skipL2Write: true } })
   await pass(1)
@@ -126,7 +123,7 @@ test('a copy in L2 that was removed by its tag does not displace one that fail-s
   expect(await ask(two, fails)).toEqual(['kept', 'expired'])
 })
 
-describe('after a load whose value is kept nowhere, nothing older comes back', () => {
+describe('after a load whose value is not kept, no older value is answered', () => {
   const kept: Partial<EntryOptions> = { failSafe: true, l1TtlMs: 100, l2TtlMs: 100 }
 
   test.each([
@@ -140,11 +137,11 @@ describe('after a load whose value is kept nowhere, nothing older comes back', (
         }),
     ],
     [
-      'left out',
+      'left out by getMany',
       async (node: SimulatedNode) => (await node.cache.getMany(['a'], async () => new Map())).size,
     ],
     [
-      'skipL1Write',
+      'skipL1Write and skipL2Write',
       (node: SimulatedNode) => ask(node, async () => 'new', { skipL1Write: true, skipL2Write: true }),
     ],
     [
@@ -164,7 +161,7 @@ describe('after a load whose value is kept nowhere, nothing older comes back', (
     for (let count = 0; count < 2; count++) await expect(ask(one, fails)).rejects.toThrow('away')
   })
 
-  test('and what was fresh stays', async () => {
+  test('but a fresh value stays', async () => {
     const { one } = await startTwo({ failSafe: true })
     await ask(one, async () => 'old')
     await ask(one, async () => null, { skipL1Read: true, skipL2Read: true })

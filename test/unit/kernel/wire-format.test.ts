@@ -110,7 +110,7 @@ describe('encryption', () => {
   const secretive = entryOf({ name: 'Ada Lovelace' }, { names: ['t:nobility'] })
   const bytesOf = (by: WireFormat) => by.encode(name, secretive) as Buffer
 
-  test('leaves nothing of value, names and times to read, and no two entries alike', () => {
+  test('leaves value, names and times unreadable, and makes every entry different', () => {
     expect(bytesOf(format()).includes('Lovelace')).toBe(true)
     const bytes = bytesOf(encrypting)
     for (const word of ['Ada', 'Lovelace', 'name', 'nobility']) expect(bytes.includes(word)).toBe(false)
@@ -118,11 +118,11 @@ describe('encryption', () => {
     expect(bytes.subarray(3)).not.toEqual(bytesOf(encrypting).subarray(3))
   })
 
-  test('neither reads what is not encrypted, though it is truly signed, nor is read where there is none', () => {
+  test('ignores entries that are only signed, and a node without encryption ignores encrypted ones', () => {
     const [clear, encrypted] = [bytesOf(format()), bytesOf(encrypting)]
     expect(encrypting.decode(name, clear)).toBeUndefined()
     expect(format().decode(name, encrypted)).toBeUndefined()
-    // Nor under the other’s version.
+    // The version byte of the other kind does not help.
     const [asEncrypted, asClear] = [Buffer.from(clear), Buffer.from(encrypted)]
     asEncrypted[0] = encrypted[0]!
     asClear[0] = clear[0]!
@@ -130,7 +130,7 @@ describe('encryption', () => {
     expect(format().decode(name, asClear)).toBeUndefined()
   })
 
-  test('goes with compression', async () => {
+  test('works together with compression', async () => {
     const both = format({ encrypted: true, compressAboveBytes: 100 })
     const long = entryOf('ada '.repeat(1_000))
     const bytes = await both.encode(name, long)
