@@ -1,6 +1,6 @@
 # No BuildKit-only syntax: the classic builder has to read it, too.
 
-# With a digest in production: docker-compose.yml says how.
+# In production, name the image with its digest; docker-compose.yml says how.
 ARG NODE_IMAGE=node:24-bookworm-slim
 
 FROM ${NODE_IMAGE} AS base

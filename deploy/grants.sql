@@ -1,24 +1,24 @@
--- What a node needs in Postgres, and nothing else: docs/rights.md says why. Run after the migrations, by the role that runs
--- them and owns the database, and again after an upgrade of the kernel:
+-- The rights that a node needs in Postgres, and nothing else; docs/rights.md explains them. The role that owns the database and
+-- runs the migrations runs this file after them, and again after an upgrade of the kernel:
 --
 --   psql "$OWNER_URL" -v ON_ERROR_STOP=1 -v role=service -v database=aftercommit -f deploy/grants.sql
 --
--- The role is there already (create role service login password '...'), and its nodes have RUN_MIGRATIONS=false.
+-- The role must exist (create role service login password '...'). Its nodes have RUN_MIGRATIONS=false.
 
 begin;
 
--- Whoever may connect can use up what Postgres grants to all: connections, locks, disk.
+-- A role that may connect can use up connections, memory for locks, and disk: no other grant prevents that.
 revoke connect, temporary on database :"database" from public;
 grant connect on database :"database" to :"role";
 
--- Databases that come from before Postgres 15 let everybody create in it, and so put functions into others' search path.
+-- Databases created before Postgres 15 let every role create functions here, which are then in the search path of others.
 revoke create on schema public from public;
 grant usage on schema public, aftercommit_kernel to :"role";
 
--- Who this installation is, and its secret.
+-- The installation's id (its namespace in Redis) and its secret.
 grant select on aftercommit_kernel.installation to :"role";
 
--- The outbox and its numbering. The lock takes UPDATE, on a table without columns.
+-- The outbox and its numbering. LOCK TABLE needs UPDATE on the table, which has no columns.
 grant select, insert (type, payload), update (position, numbering_id, numbered_at), delete
   on aftercommit_kernel.outbox_message to :"role";
 grant select, update (position, numbering_id) on aftercommit_kernel.journal_head to :"role";
@@ -38,12 +38,12 @@ grant execute on function
   aftercommit_kernel.begin_epoch
   to :"role";
 
--- The modules' tables, and those of migrations to come. Identity columns need no right of their own; a serial column needs
--- USAGE on its sequence.
+-- The modules' tables, and those that later migrations create. Identity columns need no right of their own. A serial column needs
+-- USAGE on its sequence, which you would have to add.
 grant select, insert, update, delete on all tables in schema public to :"role";
 alter default privileges in schema public grant select, insert, update, delete on tables to :"role";
 
--- A node looks up which migrations have been applied. Whoever may write here holds the migrations' lock.
+-- A node reads which migrations have been applied. It must not write here: a role that may can hold the migrations' lock.
 revoke all on public.migrations from :"role";
 grant select on public.migrations to :"role";
 
