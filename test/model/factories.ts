@@ -63,7 +63,8 @@ export class Factories {
     { entry }: Call,
     plan: LoadPlan,
   ): ReadOptions<LoadedValue | null> {
-    const tagsOf = (value: LoadedValue | null): readonly string[] => tagsOfRows(cache, value?.rows ?? [])
+    const tagsOf = (value: LoadedValue | null): readonly string[] =>
+      value ? tagsOfRows(cache, value.rows) : tagsOfAbsence(cache, key)
     return {
       ...(entry && { entry }),
       ...(plan.tags === 'the call' && { tags: tagsBefore(cache, key) }),
@@ -96,6 +97,8 @@ export class Factories {
   ): Promise<Map<string, LoadedValue | null>> {
     // There is no context to tag with, and no key that the call could know.
     const byValue: LoadPlan = { ...plan, tags: 'the value' }
+    // `tagsOf` is not called for what is left out.
+    const tags = keys.flatMap((key) => tagsOfAbsence(cache, key))
     return node.caches[cache].getMany(
       keys,
       async (missing) => {
@@ -113,7 +116,7 @@ export class Factories {
         }
         return new Map(found)
       },
-      { ...this.readOptions(cache, '', call, byValue), ...options },
+      { ...this.readOptions(cache, '', call, byValue), tags, ...options },
     )
   }
 
@@ -169,7 +172,10 @@ export class Factories {
     else if (plan.afterMs > 0) await node.clock.sleep(plan.afterMs)
     if (plan.ends === 'by throwing') throw new LoadFailed(`${cache} ${key}`)
     const isAbsent = load.madeOf.length === 0 && load.rows.every(([, value]) => value === null)
-    if (isAbsent) return null
+    if (isAbsent) {
+      if (context && plan.tags === 'the load') context.tag(...tagsOfAbsence(cache, key))
+      return null
+    }
     for (const tag of tagsOfRows(cache, load.rows)) load.tags.add(tag)
     if (context) {
       if (plan.tags === 'the load') context.tag(...tagsOfRows(cache, load.rows))
@@ -349,6 +355,11 @@ function tagsOfRows(cache: CacheName, rows: readonly RowRead[]): string[] {
     ...(value === null ? [] : [groupTag(groupOf(value))]),
     ...(cache === 'row' || cache === 'origin' ? [] : [directTag(row)]),
   ])
+}
+
+/** A page that is not there is created by any of its rows. Other absences depend on what they were read from, or on their key. */
+function tagsOfAbsence(cache: CacheName, key: string): string[] {
+  return cache === 'page' ? [...key].map(directTag) : []
 }
 
 /** A row's value says which version it is, and of which group: `a#3@g1`. */
