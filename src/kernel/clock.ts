@@ -1,21 +1,21 @@
 import { setTimeout as delay } from 'node:timers/promises'
 
-/** Time as the kernel sees it. One seam, so that a deterministic scheduler can take its place in tests. */
+/** All that the kernel knows about time, so that tests can replace it with a deterministic scheduler. */
 export interface Clock {
   /** Monotonic, in milliseconds. The only clock that decides freshness. */
   now(): number
   /** Wall clock, in milliseconds since 1970. Compared with `now` to notice a suspended machine. */
   wall(): number
   /**
-   * The same number as long as no request can have arrived in between: within one turn of the event loop, its microtasks
-   * included, and for no more than 100 calls, so that a program that never lets the loop turn is noticed.
+   * A number that stays the same within one turn of the event loop, including its microtasks: no request can arrive in
+   * between. It changes after 100 calls in any case, because a program may never let the event loop turn.
    */
   turn(): number
-  /** Resolves once the event loop has handed over all that has come in so far. */
+  /** Resolves in the next turn of the event loop, once it has delivered what had arrived. */
   nextTurn(): Promise<void>
   /** Resolves after `ms` milliseconds, or at once when the signal aborts; never rejects. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>
-  /** Resolves once `work` has ended, however it ends, or after `ms` milliseconds: whether it has. */
+  /** Resolves to true once `work` has resolved or rejected, or to false after `ms` milliseconds. */
   within(ms: number, work: Promise<unknown>): Promise<boolean>
 }
 
@@ -41,7 +41,7 @@ class SystemClock implements Clock {
   turn(): number {
     if (this.#callsLeft-- > 0) return this.#turn
     this.#callsLeft = callsATurn
-    // Runs when no microtask is left, before the event loop hands over anything that has come in.
+    // It runs when no microtask is left, before the event loop delivers anything that has arrived.
     if (!this.#endIsNoticed) process.nextTick(this.#end)
     this.#endIsNoticed = true
     return ++this.#turn
@@ -56,7 +56,8 @@ class SystemClock implements Clock {
   sleep(ms: number, signal?: AbortSignal): Promise<void> {
     if (!signal) return delay(ms)
     if (signal.aborted) return Promise.resolve()
-    // Given the signal, Node's own makes an error with a stack when it aborts: 4 % of a command's time in this process.
+    // If Node's own timer got the signal, it would make an error with a stack at each abort: 4 % of the processor time of a
+    // command in this process.
     return new Promise((resolve) => {
       const end = (): void => {
         clearTimeout(timer)

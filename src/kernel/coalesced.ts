@@ -1,13 +1,13 @@
 /**
- * Runs one call at a time, with at most one waiting: everybody who asks while a call is running shares the
- * next one. A caller therefore always gets a call that *began after* it asked, which is what makes the
- * answer cover everything that the caller had seen committed; joining the running one would not.
+ * Runs one call at a time. All callers who ask while a call is running share the next call. So every caller gets a call that
+ * started *after* it asked, and the result covers every write that the caller had seen committed. The running call may have
+ * looked before that.
  */
 export class Coalesced<Result> {
   #running: Promise<unknown> | undefined
   #waiting: Promise<Result> | undefined
 
-  /** @param pause waited for before a call that follows another: who asks meanwhile has its answer, too */
+  /** @param pause is awaited before a call that waited for another one; those who ask during it share that call */
   constructor(
     private readonly call: () => Promise<Result>,
     private readonly pause: () => Promise<void> = async () => {},

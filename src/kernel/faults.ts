@@ -20,9 +20,9 @@ export interface Fault {
 const defaultHoldMs = 1_000
 
 /**
- * Reads `point:action[:ms]`, comma separated.
+ * Reads `point:action[:ms]`, separated by commas.
  *
- * @throws TypeError naming the part that it does not understand
+ * @throws TypeError that names the first part that is invalid
  */
 export function parseFaults(text: string): Fault[] {
   return text
@@ -33,16 +33,16 @@ export function parseFaults(text: string): Fault[] {
       const known = faultPoints.find((name) => name === point)
       if (!known || (action !== 'kill' && action !== 'hold') || !/^\d{1,6}$/.test(ms) || rest.length > 0) {
         throw new TypeError(
-          `${JSON.stringify(part)} is not point:action[:ms], with a point of ${faultPoints.join(', ')}, and kill or hold`,
+          `${JSON.stringify(part)} is not point:action[:ms]; the point is one of ${faultPoints.join(', ')}, the action kill or hold`,
         )
       }
       return { point: known, action, ms: Number(ms) }
     })
 }
 
-/** Deliberate trouble at named points of the protocol, for tests and the demo. Without any, it costs a comparison. */
+/** Faults that tests and the demo inject at named points of the protocol. Without any, a point costs one comparison. */
 export class Faults {
-  /** With faults configured, a request may also read one tier alone. */
+  /** Whether any fault is configured. If so, a request may also read one tier alone. */
   readonly active: boolean
   readonly #faults: ReadonlyMap<FaultPoint, Fault>
 
@@ -55,13 +55,13 @@ export class Faults {
     return this.#faults.has(point)
   }
 
-  /** Undefined where no fault is set, so that the usual path does not wait for a promise. */
+  /** Returns undefined where no fault is set, so that the usual path does not await a promise. */
   at(point: FaultPoint): Promise<void> | undefined {
     const fault = this.active ? this.#faults.get(point) : undefined
     if (!fault) return undefined
     if (fault.action === 'hold') return systemClock.sleep(fault.ms)
     process.kill(process.pid, 'SIGKILL')
-    // The signal is delivered asynchronously; nothing after this point may run.
+    // The signal arrives later; until then, nothing after this point may run.
     return new Promise(() => {})
   }
 }

@@ -10,17 +10,17 @@ import type { HandlerRegistry } from './handler-registry.js'
 import type { CommandHandler } from './handlers.js'
 import { type Bus, type CommandClass, type ResultOf, type Returning, validated } from './message.js'
 
-/** Milliseconds that an answer waits for its write's position; without it the token says pending. */
+/** How many milliseconds an answer waits for the position of its write. After that its token says pending. */
 const waitForPositionMs = 20
 
-/** How often a command is run that meets another writer; the pause in between grows from this many ms. */
+/** How often a command that conflicts with other writers runs at most. The pause between two runs grows from this many ms. */
 const attempts = 5
 const firstPauseMs = 5
 
-/** Attempts that trust that nobody will interfere; those after them lock what they load. */
+/** The first attempts lock nothing; later ones lock what they load, so that no other writer can be faster again. */
 const optimisticAttempts = 2
 
-/** Validation, then a transaction, then the handler; after COMMIT the dispatcher. */
+/** Validates a command, calls its handler in a transaction, and calls the dispatcher after COMMIT. */
 export class CommandBus implements Bus<'command'> {
   constructor(
     private readonly handlers: HandlerRegistry,
@@ -32,15 +32,15 @@ export class CommandBus implements Bus<'command'> {
   ) {}
 
   /**
-   * Runs a command; inside another command's handler it joins that one's transaction, in a savepoint.
+   * Runs a command. Inside another command's handler, it runs in that command's transaction, in a savepoint.
    *
-   * When another writer was faster, it runs again from the start, in a new transaction: a handler must do
-   * nothing that cannot be done twice before its commit.
+   * If another writer was faster, the command runs again from the start, in a new transaction. Before its commit a handler
+   * must therefore do nothing outside the transaction that cannot be done twice.
    *
    * @throws InvalidMessageError if the command does not fit its schema
-   * @throws ConcurrencyError if other writers were faster every time
+   * @throws ConcurrencyError if another writer was faster at every attempt
    * @throws CommitOutcomeUnknownError if the connection broke during COMMIT
-   * @throws what the handler throws; then nothing was written
+   * @throws what the handler throws; nothing was written then
    */
   async execute<Command extends object & Returning<unknown, 'command'>>(
     command: Command,
@@ -50,7 +50,7 @@ export class CommandBus implements Bus<'command'> {
     const handler = this.#handlerOf(checked)
     const nested = currentScope() !== undefined
     const committed = await this.#commit(() => handler.execute(checked), nested, consistency)
-    // Outside the attempts: whatever happens after COMMIT must not run the command once more.
+    // Outside of the attempts, because an error after COMMIT must not run the command again.
     if (!nested) await this.#afterCommit(committed, consistency)
     return committed.result
   }
@@ -65,7 +65,8 @@ export class CommandBus implements Bus<'command'> {
         return await this.unitOfWork.run(work, attempt > optimisticAttempts)
       } catch (error) {
         consistency?.wrote()
-        // In another's transaction a conflict has doomed the whole of it; only the outermost may try again.
+        // Only the outermost command runs again. Around a nested one, the transaction may hold one of the locks of a deadlock,
+        // or an aggregate that is out of date.
         if (nested || attempt === attempts || !isTransientConflict(error)) throw error
         await this.clock.sleep(firstPauseMs * 2 ** attempt * Math.random())
       }
@@ -78,7 +79,7 @@ export class CommandBus implements Bus<'command'> {
     const dispatched = this.dispatcher.afterCommit(committed).then(
       (token) => consistency?.wrote(token),
       (error: unknown) => {
-        // Committed all the same: the next check of any node gives it a position.
+        // The write is committed all the same: the next check of any node numbers it.
         consistency?.wrote()
         this.logger.warn({ err: error }, 'the dispatch after a commit failed')
       },
@@ -90,7 +91,7 @@ export class CommandBus implements Bus<'command'> {
     command: Command,
   ): CommandHandler<Command> {
     const registered = this.handlers.commands.get(command.constructor as unknown as CommandClass)
-    if (!registered) throw new TypeError(`${command.constructor.name} is a command of no module`)
+    if (!registered) throw new TypeError(`No module has a command ${command.constructor.name}`)
     return registered.handler as CommandHandler<Command>
   }
 }

@@ -12,7 +12,7 @@ import type { CommandClass, QueryClass } from './message.js'
 import type { ServiceModule } from './module.js'
 import { type Ambiguity, ambiguitiesIn, ambiguousIdsIn } from './spellings.js'
 
-/** What is wrong with the modules, all of it, so that one start shows every mistake. */
+/** Its message lists all mistakes in the modules, so that one start shows every one. */
 export class ModuleError extends Error {
   override readonly name = 'ModuleError'
 }
@@ -23,8 +23,8 @@ export interface Registered<Declaration> {
 }
 
 /**
- * Finds each message's handler by the message's class. Built once at start, when a missing or a second
- * handler, and a dependency that the container cannot provide, are errors.
+ * Finds the handler of each message by the message's class. It is built once, at start. A message without a handler or
+ * with two, and a dependency that the container cannot provide, stop the start.
  */
 export class HandlerRegistry {
   readonly commands = new Map<CommandClass, Registered<CommandHandlerDeclaration>>()
@@ -49,14 +49,14 @@ export class HandlerRegistry {
     try {
       handler = container.get<object>(handlerClass)
     } catch (error) {
-      this.#problems.push(`${handlerClass.name} cannot be made: ${(error as Error).message}`)
+      this.#problems.push(`The container cannot construct ${handlerClass.name}: ${(error as Error).message}`)
       return
     }
     const doubled = this.#add(declaration, handler)
     if (doubled) this.#problems.push(`${doubled} has two handlers; one of them is ${handlerClass.name}`)
   }
 
-  /** @returns the name of what had a handler before */
+  /** @returns the name of the message if it has a handler already, else undefined */
   #add(declaration: HandlerDeclaration, handler: object): string | undefined {
     switch (declaration.kind) {
       case 'command':
@@ -98,14 +98,14 @@ export class HandlerRegistry {
     }
   }
 
-  /** A query's name is its cache's name: two of one name would answer each other's questions. */
+  /** A query's name is also the name of its cache: two queries of one name would get each other's answers. */
   #checkNames(names: readonly string[]): void {
     for (const name of names.filter((name, index) => names.indexOf(name) !== index)) {
       this.#problems.push(`Two queries are named ${name}`)
     }
   }
 
-  /** What is one value to the database must make one key, and an event must name that one. */
+  /** Every value must have one spelling in the keys of queries and in events, or an event would not reach its entry. */
   #checkSpellings(events: readonly DomainEventClass[]): void {
     for (const [query, { declaration }] of this.queries) {
       const { caching } = declaration
@@ -127,7 +127,7 @@ export class HandlerRegistry {
 
 function keptApart({ path, form, spellings: [one, other], cure }: Ambiguity): string {
   return (
-    `keeps "${one}" and "${other}" apart in its field ${path}, though they are one ${form}: there would be two keys for ` +
-    `one thing, and an event would invalidate one of them. To normalise the field, ${cure} (docs/hybrid-cache.md#keys)`
+    `keeps "${one}" and "${other}" apart in its field ${path}, although they are the same ${form}. One thing would have two ` +
+    `keys, and an event would invalidate only one of them. To normalise the field, ${cure} (docs/hybrid-cache.md#keys)`
   )
 }

@@ -4,7 +4,7 @@ import type { CachingDeclaration } from './caching.js'
 import type { CommandClass, QueryClass, ResultOf } from './message.js'
 
 export interface CommandHandler<Command> {
-  /** Runs in a transaction that commits when the promise resolves. May run again after a conflict. */
+  /** Runs in a transaction that commits when the promise resolves. It may run again after a conflict. */
   execute(command: Command): Promise<ResultOf<Command>>
 }
 
@@ -14,22 +14,21 @@ export interface QueryHandler<Query> {
 
 export interface EventHandler<Event extends DomainEventClass> {
   /**
-   * Runs after commit, in a transaction that also marks the event as handled: what it writes to Postgres happens
-   * once, what it does elsewhere at least once. Quick ones share a transaction with their neighbours, each in a
-   * savepoint: rows that it writes may stay locked for a tenth of a second after it.
+   * Runs after commit, in a transaction that also marks the event as handled. What it writes to Postgres therefore happens
+   * once, and what it does elsewhere happens at least once. Several events that are handled quickly share a transaction,
+   * each in a savepoint. Rows that it writes may stay locked for a tenth of a second after it has returned.
    */
   handle(payload: PayloadOf<Event>, event: EventContext): Promise<void>
 }
 
 export interface EventContext {
-  /** The event's position in the journal: a stable identity, also as an idempotency key for the outside. */
+  /** The event's position in the journal. It never changes, so it can serve as an idempotency key for other services. */
   readonly position: number
   /** 1 for the first attempt. */
   readonly attempt: number
 }
 
-// The arguments of a constructor are the container's business.
-// biome-ignore lint/suspicious/noExplicitAny: a class with any constructor can only be written so
+// biome-ignore lint/suspicious/noExplicitAny: TypeScript has no other type for a class with any constructor
 export type HandlerClass<Handler> = new (...dependencies: any[]) => Handler
 
 export type AnyHandlerClass = HandlerClass<object>
@@ -45,7 +44,7 @@ export interface QueryHandlerDeclaration {
 }
 export interface EventHandlerDeclaration {
   readonly kind: 'event'
-  /** Identifies the handler in the database: renaming it makes it a new handler. */
+  /** Identifies the handler in the database: under a new name it is a new handler. */
   readonly name: string
   readonly event: DomainEventClass
 }
@@ -67,15 +66,14 @@ export function declarationOf(handler: AnyHandlerClass): HandlerDeclaration {
   return declaration
 }
 
-/** Marks the class that handles a command. One that takes or returns something else does not compile. */
+/** Marks the class that handles a command. A class that takes or returns something else does not compile. */
 export function commandHandler<Command extends CommandClass>(message: Command) {
   return (handler: HandlerClass<CommandHandler<InstanceType<Command>>>): void =>
     declare(handler, { kind: 'command', message })
 }
 
 /**
- * Marks the class that answers a query. With a caching declaration, its answers are cached, and the
- * declaration says what makes them stale.
+ * Marks the class that answers a query. With a caching declaration its answers are cached.
  */
 export function queryHandler<Query extends QueryClass>(message: Query, caching?: CachingDeclaration<Query>) {
   return (handler: HandlerClass<QueryHandler<InstanceType<Query>>>): void =>
@@ -86,7 +84,7 @@ export function queryHandler<Query extends QueryClass>(message: Query, caching?:
     })
 }
 
-/** Marks a class that reacts to an event after it is committed. */
+/** Marks a class that handles an event after it was committed. */
 export function eventHandler<Event extends DomainEventClass>(name: string, event: Event) {
   return (handler: HandlerClass<EventHandler<Event>>): void =>
     declare(handler, { kind: 'event', name, event })

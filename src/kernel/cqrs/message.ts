@@ -6,7 +6,7 @@ declare const kind: unique symbol
 
 type Kind = 'command' | 'query'
 
-/** A message that carries, in the type only, what its handler returns and which bus it belongs on. */
+/** A message whose type (and nothing at run time) says what its handler returns and which bus takes it. */
 export interface Returning<Result, K extends Kind = Kind> {
   readonly [returns]?: Result
   readonly [kind]?: K
@@ -14,7 +14,7 @@ export interface Returning<Result, K extends Kind = Kind> {
 
 export type ResultOf<Message> = Message extends Returning<infer Result> ? Result : never
 
-/** Any message class of a kind; what one in particular takes and returns is known where it is named. */
+/** Any message class of a kind. */
 interface AnyMessageClass<K extends Kind> {
   readonly kind: K
   readonly schema: z.ZodObject
@@ -32,7 +32,7 @@ export interface MessageClass<K extends Kind, Schema extends z.ZodObject, Result
   new (input: z.input<Schema>): Readonly<z.output<Schema>> & Returning<Result, K>
 }
 
-/** Takes a message to its handler. */
+/** Passes a message to its handler. */
 export interface Bus<K extends Kind> {
   execute<Message extends object & Returning<unknown, K>>(
     message: Message,
@@ -46,19 +46,19 @@ interface MessageBuilder<K extends Kind, Schema extends z.ZodObject> {
 }
 
 /**
- * Declares a command: something that the outside wants done.
+ * Declares a command: a request to change something.
  *
  * ```ts
  * export class RenameUser extends command(z.strictObject({ userId: Uuid, name: Name })).returning<UserView>() {}
  * ```
  *
- * Constructing one checks nothing but types; the bus validates before the handler sees it.
+ * Its constructor does not validate; the bus does, before it calls the handler.
  */
 export function command<Schema extends z.ZodObject>(schema: Schema): MessageBuilder<'command', Schema> {
   return { returning: () => messageClass('command', schema) }
 }
 
-/** Declares a query: something that the outside wants to know. Its handler changes nothing. */
+/** Declares a query: a question. Its handler must change nothing. */
 export function query<Schema extends z.ZodObject>(schema: Schema): MessageBuilder<'query', Schema> {
   return { returning: () => messageClass('query', schema) }
 }
@@ -88,7 +88,7 @@ export class InvalidMessageError extends Error {
 }
 
 /**
- * A copy of the message with its schema's defaults and transformations applied.
+ * Returns a copy of the message to which its schema's defaults and transformations are applied.
  *
  * @throws InvalidMessageError
  */

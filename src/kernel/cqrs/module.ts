@@ -6,17 +6,17 @@ import type { RouteSurroundings } from '../http/route-surroundings.js'
 import type { AnyHandlerClass } from './handlers.js'
 import type { CommandClass, QueryClass } from './message.js'
 
-/** One business module, as the composition root sees it. */
+/** What a business module tells the composition root about itself. */
 export interface ServiceModule {
   readonly name: string
   /** Commands and queries that the module offers; each needs exactly one handler. */
   readonly commands: readonly CommandClass[]
   readonly queries: readonly QueryClass[]
-  /** Every event that it raises, also those that nobody listens to yet. */
+  /** Every event that it raises, including those without a listener. */
   readonly events: readonly DomainEventClass[]
   /** Classes with `@commandHandler`, `@queryHandler` or `@eventHandler`. */
   readonly handlers: readonly AnyHandlerClass[]
-  /** Its caches by name, beside those of its queries. Handlers have `Caches` injected, and ask for one by `of`. */
+  /** Its caches, apart from those of its queries. Handlers get them from the injected `Caches` by its method `of`. */
   readonly caches?: readonly CacheDeclaration<unknown, never>[]
   readonly routes: (surroundings: RouteSurroundings) => FastifyPluginAsync
   /** Further bindings for its handlers' constructors. */

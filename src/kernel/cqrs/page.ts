@@ -1,4 +1,4 @@
-/** Bytes of JSON that the items of one page have at most, unless a single one has more. */
+/** The most bytes of JSON that the items of one page may have, unless a single item has more. */
 const pageBytes = 524_288
 
 export interface Page<Item> {
@@ -8,11 +8,12 @@ export interface Page<Item> {
 }
 
 /**
- * The page that a list query answers with: `limit` items, or as many as fit into 512 KiB, and at least one. A page is held in
- * memory for every client that is reading it, and so has to have a bound that does not depend on what rows contain.
+ * Makes the answer of a list query: at most `limit` items, as many of them as fit into 512 KiB, but at least one if there is
+ * one. The service holds a page in memory for every client that is reading it, so its size must not depend on what rows
+ * contain.
  *
- * @param found one row more than `limit` tells that another page follows
- * @param cursorOf where the page after an item begins
+ * @param found the rows of the page, and one more if another page follows
+ * @param cursorOf returns the `after` of the page that follows an item
  */
 export function pageOf<Row, Item>(
   found: readonly Row[],

@@ -15,7 +15,7 @@ interface CachedQuery {
   readonly caching: CachingDeclaration<QueryClass>
 }
 
-/** Validation, then the cache that the query declares, then its handler. */
+/** Validates a query, then asks the cache that the query declares, which calls the handler on a miss. */
 export class QueryBus implements Bus<'query'> {
   readonly #cached = new Map<QueryClass, CachedQuery>()
 
@@ -40,8 +40,8 @@ export class QueryBus implements Bus<'query'> {
     query: Query,
     consistency?: Consistency,
   ): Promise<ResultOf<Query>> {
-    // Not an async function: the cache's own promise is the answer, and one more around it would be all that
-    // this method costs.
+    // Not an async function, because it would wrap the promise of the cache in another one. That would be most of what this
+    // method costs.
     try {
       return this.#execute(validated(query), consistency)
     } catch (error) {
@@ -55,7 +55,7 @@ export class QueryBus implements Bus<'query'> {
   ): Promise<ResultOf<Query>> {
     const type = query.constructor as unknown as QueryClass
     const registered = this.handlers.queries.get(type)
-    if (!registered) throw new TypeError(`${type.name} is a query of no module`)
+    if (!registered) throw new TypeError(`No module has a query ${type.name}`)
     const handler = registered.handler as QueryHandler<Query>
     const cached = this.#cached.get(type)
     if (!cached) return this.#executeUncached(query, handler, consistency)
@@ -81,7 +81,7 @@ export class QueryBus implements Bus<'query'> {
     return answer
   }
 
-  /** For an answer that has no key. A load around it depends on what would make the answer stale, all the same. */
+  /** Answers a query that has no key. A load that asks it still depends on whatever makes the answer stale. */
   async #bypassCache<Query extends object & Returning<unknown, 'query'>>(
     query: Query,
     handler: QueryHandler<Query>,
@@ -103,7 +103,7 @@ export class QueryBus implements Bus<'query'> {
     consistency: Consistency | undefined,
   ): Promise<ResultOf<Query>> {
     await consistency?.satisfy()
-    // Cached reads inside may answer what is stale: the answer made of it has to say so.
+    // Cached reads inside the handler may give stale values; the answer is then stale, too, and has to say so.
     const scope = scopeWithinLoad(consistency?.requiredPosition ?? 0)
     const result = await runLoad(scope, () => handler.execute(query))
     const { staleness } = scope
@@ -111,7 +111,7 @@ export class QueryBus implements Bus<'query'> {
     return result
   }
 
-  /** The cache of a query, to remove from by hand; undefined if the query declares none. */
+  /** The cache of a query, so that code can remove entries from it; undefined if the query declares no cache. */
   cacheOf(query: QueryClass): HybridCache | undefined {
     return this.#cached.get(query)?.cache
   }

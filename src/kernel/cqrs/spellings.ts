@@ -1,16 +1,16 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { z } from 'zod'
 
-/** Texts that are one value to Postgres, or by the format itself. */
+/** Several texts that Postgres, or a standard, takes for one value. */
 interface Form {
   readonly name: string
   readonly spellings: readonly string[]
-  /** Texts that are alike and none of these. A schema that takes one of them is for something else as well. */
+  /** Similar texts that do not have this form. A schema that accepts one of them is not for this form alone. */
   readonly others: readonly string[]
   readonly cure: string
 }
 
-/** A field that takes two spellings of one value for two values. */
+/** A field that accepts two spellings of one value and keeps them apart. */
 export interface Ambiguity {
   readonly path: string
   readonly form: string
@@ -141,23 +141,23 @@ const forms: readonly Form[] = [
 ]
 
 /**
- * Fields of a schema that take two spellings of one value and keep them apart. Found by trying: what a schema is made
- * of does not matter, only what comes out of it. A pattern that is for one of the forms is found as well; a schema that
- * takes any text is not, as nobody can tell what it is for.
+ * Finds fields of a schema that accept two spellings of one value and keep them apart. It parses examples with each field's
+ * schema and compares the results, so it does not matter how the schema is built: a regular expression for one of the forms
+ * is found as well. A schema that accepts any text is not found, because nothing tells what it is for.
  */
 export function ambiguitiesIn(schema: z.ZodObject): Ambiguity[] {
   return new Probe(forms).fieldsOf(schema)
 }
 
 /**
- * The same for ids only, as of events: a moment, say, is seldom what a key is made of, and an event may well carry one
- * as it is.
+ * Like `ambiguitiesIn`, but looks for UUIDs only. Events are checked with it: keys are seldom made of moments and the like,
+ * so an event may carry these in any spelling.
  */
 export function ambiguousIdsIn(schema: z.ZodObject): Ambiguity[] {
   return new Probe(uuids).fieldsOf(schema)
 }
 
-/** What a schema may hold of others; which of these there are depends on its type. */
+/** The schemas inside a schema. Which of these properties exist depends on its type. */
 interface Parts {
   readonly type: string
   readonly shape?: Readonly<Record<string, z.ZodType>>
@@ -176,7 +176,7 @@ interface Parts {
 
 class Probe {
   readonly #found = new Map<string, Ambiguity>()
-  /** Schemas may hold themselves. */
+  /** A schema may contain itself. */
   readonly #seen = new Set<z.ZodType>()
 
   constructor(private readonly forms: readonly Form[]) {}
@@ -192,8 +192,8 @@ class Probe {
   }
 
   /**
-   * What a transformation is applied to has been tried together with it, unless it has parts: these must have one
-   * spelling by themselves.
+   * Tries the schemas inside a schema. The input of a transformation was tried together with it, so only the parts of that
+   * input are tried.
    */
   #lookInside(schema: z.ZodType, path: string, transformed = false): void {
     if (this.#seen.has(schema)) return
@@ -231,13 +231,13 @@ class Probe {
   }
 }
 
-/** @returns undefined if the schema refuses the text, or cannot be asked */
+/** @returns undefined if the schema refuses the text, throws, or is asynchronous */
 function outcomeOf(schema: z.ZodType, text: string): { readonly value: unknown } | undefined {
   try {
     const parsed = schema.safeParse(text)
     return parsed.success ? { value: parsed.data } : undefined
   } catch {
-    // A refinement or transformation may throw, or be asynchronous.
+    // A refinement or transformation threw. zod also throws for an asynchronous one.
     return undefined
   }
 }

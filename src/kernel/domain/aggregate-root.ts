@@ -2,17 +2,17 @@ import { Column } from 'typeorm'
 import type { DomainEvent } from './domain-event.js'
 
 /**
- * The consistency boundary of a module: one row, changed by its own methods only, each of which raises an
- * event. The unit of work writes row and events together; an aggregate never reaches the database alone.
+ * The base class of aggregates. An aggregate is one row, which changes only by the aggregate's own methods. Each of them
+ * raises an event. The unit of work writes the row and its events together, never one without the other.
  */
 export abstract class AggregateRoot {
-  /** 0 until it is first saved, then one more with every save. Guards against a lost update. */
+  /** 0 until the first save; every save adds 1. Saves compare it, so that no update is lost. */
   @Column('integer')
   version = 0
 
   #events: DomainEvent[] = []
 
-  /** Raised and not yet committed, in order. */
+  /** In the order in which they were raised. */
   get uncommittedEvents(): readonly DomainEvent[] {
     return this.#events
   }
@@ -22,9 +22,8 @@ export abstract class AggregateRoot {
   }
 
   /**
-   * Keeps the first `count` uncommitted events and forgets the rest. Called by the unit of work alone: when a
-   * savepoint rolls back, so that a retry does not write what the first attempt raised a second time, and
-   * with 0 after the outermost COMMIT.
+   * Keeps the first `count` uncommitted events and forgets the rest. Only the unit of work calls this: with 0 after the
+   * outermost COMMIT, and when a savepoint rolls back, as a retry would otherwise write the events of the first attempt, too.
    */
   forgetEventsAfter(count: number): void {
     this.#events.length = Math.min(count, this.#events.length)

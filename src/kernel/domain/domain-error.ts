@@ -1,10 +1,10 @@
-/** What the outside is told about a broken rule; HTTP turns each kind into a status. */
+/** The kinds of broken rules. Each becomes an HTTP status. */
 export type DomainErrorKind = 'not-found' | 'conflict' | 'unprocessable'
 
 /**
- * A business rule said no. The message is meant for the caller of the API.
+ * A business rule was broken. The caller of the API sees the message.
  *
- * @param code a stable, kebab-case name, the last part of the problem's `type`
+ * @param code a stable name in kebab case; the last part of the problem's `type`
  */
 export class DomainError extends Error {
   override readonly name = 'DomainError'

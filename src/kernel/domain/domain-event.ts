@@ -1,13 +1,13 @@
 import type { z } from 'zod'
 
-/** Something that happened to an aggregate, in the past tense, with a payload that survives JSON. */
+/** Something that happened to an aggregate. Its payload survives JSON. */
 export interface DomainEvent<Payload = unknown> {
   readonly payload: Payload
 }
 
 /** Any event class. */
 export interface DomainEventClass {
-  /** `module.what-happened`: stored with every event, so renaming it orphans the stored ones. */
+  /** `module.what-happened`. It is stored with every event: after it was renamed, stored events are unknown. */
   readonly eventName: string
   readonly schema: z.ZodObject
   new (payload: never): DomainEvent
@@ -30,18 +30,18 @@ const eventNamePattern = /^[a-z][a-z0-9-]*\.[a-z][a-z0-9-]*$/
  * export class UserRenamed extends domainEvent('users.user-renamed', z.object({ userId: Uuid })) {}
  * ```
  *
- * The part before the dot names the module. A node that meets an event that it does not know flushes
- * only the cached queries that listen to events of the same module, so the prefix matters.
+ * The part before the dot is the name of the module. For an event that a node does not know, it invalidates only the cached
+ * queries that listen to events of the same module.
  *
- * @throws TypeError if the name is not `module.what-happened`, or, when an event is raised, if its payload
- *   does not fit the schema: a payload that no reader can parse must not get as far as the outbox.
+ * @throws TypeError if the name is not `module.what-happened`. The constructor of an event throws one if the payload does
+ *   not fit the schema, because no reader could parse it from the outbox.
  */
 export function domainEvent<Schema extends z.ZodObject>(
   eventName: string,
   schema: Schema,
 ): DomainEventClassOf<Schema> {
   if (!eventNamePattern.test(eventName)) {
-    throw new TypeError(`An event is named "module.what-happened", not "${eventName}"`)
+    throw new TypeError(`The name of an event has the form "module.what-happened", unlike "${eventName}"`)
   }
   return class implements DomainEvent<z.output<Schema>> {
     static readonly eventName = eventName
@@ -51,8 +51,8 @@ export function domainEvent<Schema extends z.ZodObject>(
     constructor(payload: z.input<Schema>) {
       const parsed = schema.safeParse(payload)
       if (!parsed.success) throw new TypeError(`${eventName}: ${parsed.error.message}`)
-      // What is stored is read with the same schema: a Date, or a text that became a number, would not fit it
-      // any more, and every node would flush its caches at every such event.
+      // Nodes read the stored payload with the same schema. A Date, or a text that the schema turns into a number, would no
+      // longer fit it, and every such event would make every node flush its caches.
       const reread = schema.safeParse(JSON.parse(JSON.stringify(parsed.data)))
       if (!reread.success) throw new TypeError(`${eventName} does not survive JSON: ${reread.error.message}`)
       this.payload = parsed.data

@@ -1,4 +1,4 @@
-/** All that a module's domain may import besides TypeORM's decorators. */
+/** All that the domain of a module may import, apart from TypeORM's decorators. */
 export { z } from 'zod'
 export { AggregateRoot } from './aggregate-root.js'
 export { DomainError } from './domain-error.js'

@@ -1,16 +1,15 @@
 import { z } from 'zod'
 
 /**
- * Schemas of values that have one spelling each. What Postgres takes for one value must not become two keys of a
- * cache: an event would invalidate one of them, and the other would be served for the rest of its lifetime. So these
- * normalise what can be spelled in several ways, and refuse the rest. Use them for parameters, bodies, queries,
- * commands and events alike.
+ * Schemas that give each value one spelling. If one value of Postgres had two keys in a cache, an event would invalidate one
+ * of them, and the other would be served for the rest of its lifetime. So these schemas normalise what they can and refuse
+ * the rest. Use them for parameters, bodies, queries, commands and events alike.
  */
 
-/** A UUID in any case, made lower case, as Postgres answers it. */
+/** A UUID. It is accepted in upper and lower case and becomes lower case, which is what Postgres returns. */
 export const Uuid = z.uuid().toLowerCase()
 
-/** A name that is part of a URL; `.` and `..` are not, as clients resolve them before they send a request. */
+/** A name that can be part of a URL. It cannot be `.` or `..`, because clients resolve these before they send a request. */
 export const Slug = z
   .string()
   .regex(
@@ -19,8 +18,8 @@ export const Slug = z
   )
 
 /**
- * Text of any script, of several lines perhaps. Two ways to write one character (`é`, or `e` with an accent to follow)
- * become one: Unicode's form NFC.
+ * Text in any script, of one line or several. It is normalised to Unicode's form NFC, in which each character has one
+ * spelling: without that, `é` can also be `e` and an accent.
  *
  * @param maximum UTF-16 code units
  */
@@ -31,22 +30,21 @@ export function text(maximum: number) {
     .max(maximum)
     .regex(
       /^(?:[\t\n\r]|[^\p{Cc}\p{Cs}\p{Noncharacter_Code_Point}])*$/u,
-      'contains control characters other than tabs and line breaks, or what is no character',
+      'contains control characters other than tabs and line breaks, or code points that are not characters',
     )
 }
 
-/** What nobody sees, and what Unicode lets a font leave out: zero-width spaces, fillers, marks of direction, tags. */
+/** Characters that are not shown: zero-width spaces, fillers, direction marks, tags and whatever else a font may leave out. */
 const unseen = '\\p{Default_Ignorable_Code_Point}\\u2800\\uFFF9-\\uFFFB'
-/** A variation selector changes nothing about these letters: it would only be invisible. */
+/** A variation selector, unless it follows a letter of these scripts: it would not change how that letter looks. */
 const selector = '(?<![\\p{Script=Latin}\\p{Script=Greek}\\p{Script=Cyrillic}])\\p{Variation_Selector}'
-/** A joiner or non-joiner changes what is shown after these characters only, and only if another one follows. */
+/** A joiner or non-joiner. It changes what is shown only between one of these characters and another visible character. */
 const joiner = `(?<=[\\p{M}\\p{Script=Arabic}\\p{Script=Syriac}\\p{Extended_Pictographic}\\p{Emoji_Modifier}])[\\u200C\\u200D](?=[^${unseen}])`
 const seenOnly = new RegExp(`^(?:[^${unseen}](?:${selector})?(?:${joiner})?)*$`, 'u')
 
 /**
- * One line of text that shows something: what a person or a thing is called. Characters that nobody sees are refused,
- * as two names that look the same should be the same, except where emoji and scripts such as Persian and Hindi are
- * written with them.
+ * The name of a person or a thing: one line of text that is not blank. Names that look the same should be the same, so
+ * invisible characters are refused, except where emoji and scripts such as Persian and Hindi need them.
  *
  * @param maximum UTF-16 code units
  */
@@ -59,8 +57,8 @@ export function displayName(maximum: number) {
     .max(maximum)
     .regex(
       /^[^\p{Cc}\p{Cs}\p{Zl}\p{Zp}\p{Noncharacter_Code_Point}]*$/u,
-      'contains line breaks, control characters, or what is no character',
+      'contains line breaks, control characters, or code points that are not characters',
     )
-    .regex(seenOnly, 'contains characters that cannot be seen')
-    .regex(/[\p{L}\p{N}\p{P}\p{S}]/u, 'shows nothing')
+    .regex(seenOnly, 'contains invisible characters')
+    .regex(/[\p{L}\p{N}\p{P}\p{S}]/u, 'contains no visible character')
 }

@@ -129,7 +129,7 @@ describe('the key of a cached query', () => {
         expect([loads.length, kept()]).toEqual([attempt, { l1: 0, l2: 0 }])
       }
       await expect(queryBus.execute(new GetThing({ id: other }))).rejects.toThrow(
-        `GetThing: what was asked for as ${JSON.stringify(other)} says that its key is ${JSON.stringify(id)}`,
+        `GetThing: the answer for the key ${JSON.stringify(other)} says that its key is ${JSON.stringify(id)}`,
       )
       expect(await queryBus.execute(new GetThing({ id }))).toEqual({ id, group: 'a' })
       expect(kept()).toEqual({ l1: 1, l2: 1 })

@@ -101,8 +101,8 @@ describe('a cached query does not start if it keeps two spellings of one value a
   test('with one line for each field, that names it and says how to mend it', () => {
     expect(problemsOf(z.object({ by: z.uuid() }))).toEqual([
       'The cached query GetThing keeps "0a8b5f0e-1111-1222-8333-444455556666" and "0A8B5F0E-1111-1222-8333-444455556666" ' +
-        'apart in its field field.by, though they are one UUID: there would be two keys for one thing, and an event would ' +
-        'invalidate one of them. To normalise the field, use Uuid of kernel/domain (docs/hybrid-cache.md#keys)',
+        'apart in its field field.by, although they are the same UUID. One thing would have two keys, and an event would ' +
+        'invalidate only one of them. To normalise the field, use Uuid of kernel/domain (docs/hybrid-cache.md#keys)',
     ])
   })
 })
