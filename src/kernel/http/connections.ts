@@ -4,53 +4,53 @@ import { isWorthALine } from '../observability/log-sampling.js'
 import type { Logger } from '../observability/logger.js'
 
 export interface ConnectionLimits {
-  /** Connections that one node has open at a time. */
+  /** The most connections that one node has open at a time. */
   readonly maxConnections: number
-  /** Milliseconds in which a client has to take something of an answer. */
+  /** Milliseconds after which a client that reads nothing of its answer is disconnected. */
   readonly answerTimeoutMs: number
-  /** Milliseconds that requests under way may go on for once the server is closing. */
+  /** Milliseconds that the server, when it closes, waits for requests under way. */
   readonly closeTimeoutMs: number
 }
 
-/** Bytes of a request body that is read; a longer one is refused. */
+/** Bytes of the longest request body; a longer one is refused. */
 export const bodyLimit = 1_048_576
 
-/** Looks at every connection within one answer timeout. */
+/** How often each connection is checked within one answer timeout. */
 const looks = 10
-/** Pipelined requests, of all connections, that may wait for their turn. */
+/** The most pipelined requests that wait for their turn, on all connections together. */
 const waitingLimit = 10_000
 /**
- * Bytes from which a body that arrives, or an answer that is being taken, is counted, and of all these together: how
- * long they stay in memory is for clients to decide.
+ * Bodies and answers of at least `largeMessage` bytes may take at most `heldLimit` bytes together. They need a limit because
+ * the clients decide how long they stay in memory.
  */
 const largeMessage = 16_384
 const heldLimit = 67_108_864
 
 interface Connection {
   readonly socket: Socket
-  /** Made once, and not with each request. */
+  /** Created once for each connection, not for each request. */
   readonly onAnswered: () => void
   /** The request that is being answered. */
   answering: IncomingMessage | undefined
-  /** What begins the next requests, which have arrived already. */
+  /** Starts the next requests of this connection, which have arrived already. */
   readonly waiting: (() => void)[]
-  /** Bytes of a large body or answer in memory; an estimate. */
+  /** The estimated bytes of a large body or answer in memory. */
   held: number
-  /** Bytes that had arrived when the request began. */
+  /** Bytes that had arrived on the connection when the present request started. */
   arrivedBefore: number
-  /** Bytes that the client had taken at the last look, and the looks since it last took any. */
+  /** How many bytes the client had read at the last check, and the number of checks since it last read any. */
   taken: number
   looksInVain: number
 }
 
 /**
- * What one server's clients may cost. A client that does not read its answers, or sends requests without waiting
- * for them, or opens connections and says nothing, costs a bounded amount of memory for a bounded time, and does not
+ * Limits what the clients of one server cost. A client may not read its answers, may send requests without waiting for
+ * answers, or may open connections and send nothing. It costs a limited amount of memory for a limited time, and does not
  * keep the server from closing.
  */
 export class Connections {
   readonly #open = new Map<Socket, Connection>()
-  /** Those that hold a large message, the longest first. */
+  /** Connections with a large message in memory; first those that have had it for longest. */
   readonly #holding = new Set<Connection>()
   #held = 0
   #waiting = 0
@@ -71,8 +71,8 @@ export class Connections {
   }
 
   /**
-   * Has a request handled once all earlier ones of the same connection are answered. Node would begin all that one
-   * read brought, thousands, and hold their answers in memory until the first has been taken.
+   * Handles a request once all earlier ones of the same connection are answered. One read of the socket can bring thousands
+   * of requests. Node alone would start all of them, and keep their answers in memory until the client has read the first.
    */
   admit(request: IncomingMessage, response: ServerResponse, handle: RequestListener): void {
     const connection = this.#open.get(request.socket)
@@ -85,18 +85,18 @@ export class Connections {
     }
   }
 
-  /** To be told before an answer of so many characters is written. */
+  /** Must be called before an answer of `length` characters is written. */
   countAnswer(socket: Socket, length: number): void {
     const connection = length < largeMessage ? undefined : this.#open.get(socket)
     if (!connection) return
-    // It has not held this one for as long as the body before it.
+    // The connection moves to the end of the order: its time with the body does not count for the answer.
     this.#release(connection)
     this.#hold(connection, length)
   }
 
   /**
-   * Closes at once what has no complete request, and the others when they are answered, or when their time is over.
-   * To be called before the server stops listening.
+   * Closes connections without a complete request at once. Closes the others when they are answered, or when
+   * `closeTimeoutMs` is over. Must be called before the server stops listening.
    */
   close(): void {
     this.#isClosing = true
@@ -107,7 +107,7 @@ export class Connections {
   }
 
   #add(socket: Socket): void {
-    // It has connected just before the server stopped listening.
+    // It connected just before the server stopped listening.
     if (this.#isClosing) return void socket.destroy()
     if (this.#open.size >= this.limits.maxConnections && !this.#makeRoom()) {
       this.#report('all connections are busy')
@@ -131,7 +131,7 @@ export class Connections {
   #makeRoom(): boolean {
     for (const connection of this.#open.values()) {
       if (connection.answering) continue
-      this.#close(connection, 'a new one needs its place')
+      this.#close(connection, 'a new connection needs its place')
       return true
     }
     return false
@@ -165,14 +165,17 @@ export class Connections {
     if (bytes >= largeMessage && bytes <= bodyLimit) this.#hold(connection, bytes)
   }
 
-  /** Where all connections together hold too much, those that have held theirs for longest are given up. */
+  /** If all connections together hold too much, closes those that have held theirs for longest. */
   #hold(connection: Connection, bytes: number): void {
     this.#held += bytes - connection.held
     connection.held = bytes
     this.#holding.add(connection)
     for (const longest of this.#holding) {
       if (this.#held <= heldLimit || longest === connection) return
-      this.#close(longest, 'all clients together hold too much, and this one has done so for longest')
+      this.#close(
+        longest,
+        'all clients together hold too much memory, and this one has held its part for longest',
+      )
     }
   }
 
@@ -189,26 +192,27 @@ export class Connections {
     connection.waiting.length = 0
   }
 
-  /** A client that takes nothing of its answer at all looks within the timeout will not take it. */
+  /** Closes connections whose client read nothing of its answer within the timeout. */
   #look(): void {
     for (const connection of this.#open.values()) {
       const { socket, answering, arrivedBefore } = connection
-      // A body of a length that nobody has declared.
+      // The length of a chunked body is not known in advance, so what has arrived is counted.
       if (answering?.headers['transfer-encoding'] !== undefined && !answering.complete)
         this.#holdBody(connection, socket.bytesRead - arrivedBefore)
       const unsent = socket.writableLength
       const taken = socket.bytesWritten - unsent
-      // Also a client that has had its last answer and does not hang up.
+      // A client that has read its last answer and does not hang up counts as stuck as well.
       const isStuck = unsent === 0 ? socket.writableEnded : taken === connection.taken
       connection.taken = taken
       connection.looksInVain = isStuck ? connection.looksInVain + 1 : 0
-      if (connection.looksInVain >= looks) this.#close(connection, 'its answer was not taken')
+      if (connection.looksInVain >= looks)
+        this.#close(connection, 'the client did not read its answer, or did not hang up after it')
     }
   }
 
   #close(connection: Connection, reason: string): void {
     this.#report(reason)
-    // Now, as its `close` event comes later.
+    // Removed now, because the `close` event of the socket comes later.
     this.#remove(connection)
     connection.socket.destroy()
   }

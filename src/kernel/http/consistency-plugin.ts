@@ -7,7 +7,7 @@ import { InvalidHeaderError, NotReadyError } from './http-errors.js'
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** This request's view of time: hand it to the buses. */
+    /** What this request requires and has seen. Pass it to the buses. */
     consistency: Consistency
   }
 }
@@ -28,7 +28,7 @@ const cacheStatus: Record<AnswerSource, string> = {
   bypass: 'aftercommit-l1; fwd=bypass',
 }
 
-/** A negative `ttl` is how long the answer is past its time; RFC 9211 leaves `detail` to the cache. */
+/** A negative `ttl` says for how many seconds the answer has been expired. RFC 9211 lets each cache define `detail`. */
 function statusOf(source: AnswerSource, stale: StaleAnswer | undefined): string {
   const status = cacheStatus[source]
   if (!stale) return status
@@ -36,13 +36,13 @@ function statusOf(source: AnswerSource, stale: StaleAnswer | undefined): string 
   return `${status}; ttl=${ttl}; detail=${stale.staleness}`
 }
 
-/** Reads `Consistency-Token` and answers it, with `Cache-Status`, on every route of the modules. */
+/** Reads `Consistency-Token`, and answers it and `Cache-Status`, on every route of the modules. */
 export function addConsistency(app: FastifyInstance, options: ConsistencyPluginOptions): void {
   const { check, applied } = options
   app.decorateRequest('consistency', null as unknown as Consistency)
 
   app.addHook('onRequest', (request, _reply, done) => {
-    // First, so that an answer to a bad request, too, has a token.
+    // Before anything can fail, so that the answer to a bad request has a token, too.
     request.consistency = new Consistency(check, applied)
     try {
       if (!options.isServing()) throw new NotReadyError('This node is starting or stopping')
@@ -63,13 +63,13 @@ export function addConsistency(app: FastifyInstance, options: ConsistencyPluginO
   })
 
   app.addHook('onSend', (request, reply, payload, done) => {
-    // Not there if a hook before this plugin's own has answered.
+    // It is missing if an earlier hook has answered the request.
     const consistency = request.consistency as Consistency | null
     if (consistency) {
       const { token, source, stale } = consistency
       if (applied.epoch !== '') reply.header('Consistency-Token', formatToken(token ?? applied.stamp()))
       if (request.method === 'GET') reply.header('Cache-Status', statusOf(source ?? 'bypass', stale))
-      // What is fresh here need not be fresh in a cache between us and the client.
+      // Nobody invalidates a cache between this node and the client.
       reply.header('Cache-Control', 'no-cache')
     }
     done(null, payload)
@@ -84,5 +84,5 @@ function headerOf(request: FastifyRequest, name: string): string | undefined {
 
 function tierOf(value: string | undefined): Tier | undefined {
   if (value === undefined || value === 'l1' || value === 'l2' || value === 'database') return value
-  throw new InvalidHeaderError('Read-Tier is l1, l2 or database')
+  throw new InvalidHeaderError('Read-Tier must be l1, l2 or database')
 }

@@ -3,7 +3,7 @@ import { z } from 'zod'
 import type { AggregateRoot } from '../domain/aggregate-root.js'
 import { InvalidHeaderError, PreconditionFailedError } from './http-errors.js'
 
-/** The versions that a write accepts: `any` that exists, or one of these. Part of a command. */
+/** The versions that a write accepts: `any`, if the resource exists, or one of a list. Part of a command. */
 export const Precondition = z.union([z.literal('any'), z.array(z.number().int())]).optional()
 export type Precondition = z.output<typeof Precondition>
 
@@ -15,7 +15,7 @@ export function entityTag(version: number): string {
 }
 
 /**
- * Reads `If-Match` (RFC 9110): the comparison is strong, so weak tags match nothing.
+ * Reads `If-Match`. RFC 9110 requires the strong comparison here, so weak tags match nothing.
  *
  * @throws InvalidHeaderError
  */
@@ -23,26 +23,25 @@ export function preconditionOf(request: FastifyRequest): Precondition {
   const header = request.headers['if-match']
   if (header === undefined) return undefined
   if (header.trim() === '*') return 'any'
-  if (!listPattern.test(header))
-    throw new InvalidHeaderError('If-Match is neither * nor a list of entity tags')
+  if (!listPattern.test(header)) throw new InvalidHeaderError('If-Match must be * or a list of entity tags')
   return [...header.matchAll(tagPattern)]
     .filter(([, weak, tag]) => !weak && /^(?:0|[1-9]\d{0,14})$/.test(tag ?? ''))
     .map(([, , tag]) => Number(tag))
 }
 
-/** @throws PreconditionFailedError if the aggregate is not as the client last saw it */
+/** @throws PreconditionFailedError if the aggregate does not exist, or has another version than those that the client names */
 export function assertPrecondition(precondition: Precondition, aggregate: AggregateRoot | undefined): void {
   if (precondition === undefined) return
-  if (!aggregate) throw new PreconditionFailedError('It does not exist')
+  if (!aggregate) throw new PreconditionFailedError('The resource does not exist')
   if (precondition !== 'any' && !precondition.includes(aggregate.version)) {
-    throw new PreconditionFailedError(`Its version is ${aggregate.version}, not one that If-Match names`)
+    throw new PreconditionFailedError(`The version is ${aggregate.version}, which If-Match does not name`)
   }
 }
 
-/** For writes to what has no version: no `If-Match` can hold. */
+/** For writes to a resource without a version, which no `If-Match` can match. */
 export function refusePrecondition(request: FastifyRequest): void {
   if (request.headers['if-match'] !== undefined) {
-    throw new PreconditionFailedError('This resource has no version that If-Match could name')
+    throw new PreconditionFailedError('This resource has no version, so If-Match cannot match')
   }
 }
 
@@ -59,7 +58,7 @@ export function sendRepresentation(
   return reply.send(representation)
 }
 
-/** `If-None-Match` compares weakly. */
+/** RFC 9110 requires the weak comparison for `If-None-Match`. */
 function matchesNoneOf(header: string | undefined, tag: string): boolean {
   if (header === undefined) return false
   return header.trim() === '*' || [...header.matchAll(tagPattern)].some(([, , given]) => `"${given}"` === tag)

@@ -26,8 +26,8 @@ export interface HealthReporter {
 }
 
 /**
- * Live: the process answers. Ready: it may be sent traffic. Redis is reported and does not decide: without it
- * the service is slower, not wrong.
+ * `live` says that the process answers, `ready` that the node can take requests. Redis is reported, but a node is also ready
+ * without it: the service is then slower, not wrong.
  */
 export function addHealth(app: FastifyInstance, health: HealthReporter): void {
   app.get(
@@ -46,7 +46,7 @@ export function addHealth(app: FastifyInstance, health: HealthReporter): void {
     {
       schema: {
         tags: ['operations'],
-        summary: 'The node may be sent traffic',
+        summary: 'The node can take requests',
         response: { 200: healthSchema, 503: healthSchema },
       },
     },

@@ -1,14 +1,14 @@
-/** A request header that cannot be understood. */
+/** A request header is invalid. */
 export class InvalidHeaderError extends Error {
   override readonly name = 'InvalidHeaderError'
 }
 
-/** A request body that cannot be understood. */
+/** A request body is invalid. */
 export class InvalidBodyError extends Error {
   override readonly name = 'InvalidBodyError'
 }
 
-/** `If-Match` names another version than the present one. */
+/** `If-Match` does not match the present version. */
 export class PreconditionFailedError extends Error {
   override readonly name = 'PreconditionFailedError'
 }

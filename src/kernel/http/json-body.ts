@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer'
 import { InvalidBodyError } from './http-errors.js'
 
-/** Arrays and objects within one another; names in one object; values of all kinds in all. */
+/** Limits on the depth of nesting, on the names in one object, and on the values in the whole body. */
 const depthLimit = 64
 const nameLimit = 1_000
 const valueLimit = 100_000
@@ -16,28 +16,29 @@ const openObject = 0x7b
 const closeObject = 0x7d
 
 /**
- * Reads a body as JSON, and refuses what `JSON.parse` would take and others read differently: bytes that are not
- * UTF-8, a name twice in one object, names that reach for a prototype. Refuses as well what is costly to read.
+ * Parses a body as JSON. It refuses input that `JSON.parse` accepts but other parsers may read differently, or that is
+ * dangerous: bytes that are not UTF-8, the same name twice in one object, names that could change a prototype. It also
+ * refuses input that is expensive to parse.
  *
  * @throws InvalidBodyError
  */
 export function parseJson(body: Buffer): unknown {
-  if (body.length === 0) throw new InvalidBodyError('It is empty, but Content-Type says that it is JSON')
-  if (!isUtf8(body)) throw new InvalidBodyError('It is not UTF-8')
+  if (body.length === 0) throw new InvalidBodyError('The body is empty, but its Content-Type is JSON')
+  if (!isUtf8(body)) throw new InvalidBodyError('The body is not UTF-8')
   const names = countNames(body)
   let value: unknown
   try {
     const text = body.toString()
-    // A byte order mark: RFC 8259 lets a reader ignore it.
+    // RFC 8259 allows a parser to ignore a byte order mark.
     value = JSON.parse(text.charCodeAt(0) === 0xfeff ? text.slice(1) : text)
   } catch {
-    throw new InvalidBodyError('It is not valid JSON')
+    throw new InvalidBodyError('The body is not valid JSON')
   }
-  if (countKeys(value) !== names) throw new InvalidBodyError('An object in it has the same name twice')
+  if (countKeys(value) !== names) throw new InvalidBodyError('An object in the body has the same name twice')
   return value
 }
 
-/** Looks at the bytes alone, so that nothing costly has been read when it refuses. */
+/** Checks the limits on the raw bytes, so that nothing expensive is parsed before it refuses. */
 function countNames(body: Buffer): number {
   const namesAt = new Uint32Array(depthLimit + 1)
   let depth = 0
@@ -55,19 +56,23 @@ function countNames(body: Buffer): number {
     else if (byte === colon) {
       names++
       if (++namesAt[depth]! > nameLimit)
-        throw new InvalidBodyError(`An object in it has more than ${nameLimit} names`)
+        throw new InvalidBodyError(`An object in the body has more than ${nameLimit} names`)
     } else if (byte === comma) values++
     else if (byte === openArray || byte === openObject) {
       values++
-      if (++depth > depthLimit) throw new InvalidBodyError(`It is nested deeper than ${depthLimit} levels`)
+      if (++depth > depthLimit)
+        throw new InvalidBodyError(`The body is nested deeper than ${depthLimit} levels`)
       namesAt[depth] = 0
     } else if (byte === closeArray || byte === closeObject) depth--
   }
-  if (values > valueLimit) throw new InvalidBodyError(`It has more than ${valueLimit} values`)
+  if (values > valueLimit) throw new InvalidBodyError(`The body has more than ${valueLimit} values`)
   return names
 }
 
-/** Names in all objects, each once in its object, as `JSON.parse` keeps the last of several. */
+/**
+ * Counts the names in all objects. Of several equal names in one object `JSON.parse` keeps the last, so the count is then
+ * less than that of the raw bytes.
+ */
 function countKeys(root: unknown): number {
   let count = 0
   const pending = [root]
@@ -80,7 +85,7 @@ function countKeys(root: unknown): number {
     for (const [name, property] of Object.entries(value)) {
       count++
       if (name === '__proto__' || (name === 'constructor' && hasPrototype(property))) {
-        throw new InvalidBodyError(`An object in it has the name ${name}, which is refused`)
+        throw new InvalidBodyError(`An object in the body has the name ${name}, which is not allowed`)
       }
       if (typeof property === 'object' && property !== null) pending.push(property)
     }

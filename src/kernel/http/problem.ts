@@ -25,19 +25,19 @@ export interface Problem {
   readonly title: string
   readonly status: number
   readonly detail?: string
-  /** For input that does not validate: where, and what about it. */
+  /** For invalid input: which parts are invalid, and why. */
   readonly errors?: readonly { readonly path: string; readonly message: string }[]
-  /** Seconds after which the request may be worth repeating; becomes `Retry-After`. */
+  /** Seconds after which the client may try again. It becomes the header `Retry-After`. */
   readonly retryAfter?: number
 }
 
-/** What a problem may repeat of a request: so many errors, and so many characters of each text. */
+/** A problem contains at most this many errors, and this many characters of each text. */
 const errorLimit = 20
 const textLimit = 500
 
 const statusOfKind: Record<DomainErrorKind, number> = { 'not-found': 404, conflict: 409, unprocessable: 422 }
 
-/** What the client is told about an error. What it is not told about is a 500, and is logged instead. */
+/** Says what the client is told about an error. Any other error becomes a 500 without details; the server logs it. */
 export function problemOf(error: unknown): Problem {
   if (hasZodFastifySchemaValidationErrors(error)) {
     const errors = error.validation.slice(0, errorLimit).map(({ instancePath, message }) => ({
@@ -66,14 +66,14 @@ export function problemOf(error: unknown): Problem {
     return problem(statusOfKind[error.kind], error.code, titleOf(error.code), { detail: error.message })
   }
   if (error instanceof AggregateNotFoundError) {
-    return problem(404, 'not-found', 'There is no such thing', { detail: error.message })
+    return problem(404, 'not-found', 'The resource does not exist', { detail: error.message })
   }
   if (error instanceof NotInTierError) {
     return problem(404, 'not-in-tier', 'This tier has no fresh value', { detail: error.message })
   }
   if (error instanceof LoadTimeoutError) {
     return problem(503, 'load-timeout', 'The answer takes too long', {
-      detail: `It was given up after ${error.timeoutMs} ms. Please try again.`,
+      detail: `There was no answer within ${error.timeoutMs} ms. Please try again.`,
       retryAfter: 1,
     })
   }
@@ -81,7 +81,7 @@ export function problemOf(error: unknown): Problem {
     return problem(412, 'precondition-failed', 'The representation has changed', { detail: error.message })
   }
   if (error instanceof ConcurrencyError) {
-    return problem(409, 'conflict', 'Others are changing the same thing', {
+    return problem(409, 'conflict', 'The resource is being changed by others', {
       detail: error.message,
       retryAfter: 1,
     })
@@ -94,20 +94,20 @@ export function problemOf(error: unknown): Problem {
   }
   if (error instanceof CommitOutcomeUnknownError) {
     return problem(503, 'outcome-unknown', 'The write may or may not have happened', {
-      detail: 'The database did not confirm it. Read before you repeat it.',
+      detail: 'The database did not confirm the write. Read the resource before you repeat the write.',
     })
   }
-  // 57014: the statement took longer than it may.
+  // 57014: the statement exceeded its timeout.
   if (isConnectionFailure(error) || sqlStateOf(error) === '57014') {
     return problem(503, 'database-unavailable', 'The database cannot be reached', {
-      detail: 'Nothing fresh enough is cached here either. Please try again.',
+      detail: 'This node has no fresh value in its cache, either. Please try again.',
       retryAfter: 1,
     })
   }
   return problemOfFramework(error as FastifyError)
 }
 
-/** The same for every occurrence, as RFC 9457 wants it: `email-taken` reads "Email taken". */
+/** RFC 9457 wants the same title for every occurrence, so it is made from the code: `email-taken` becomes "Email taken". */
 function titleOf(code: string): string {
   return code.charAt(0).toUpperCase() + code.slice(1).replaceAll('-', ' ')
 }
@@ -144,7 +144,7 @@ export function problem(
   }
 }
 
-/** Texts that come from a request may be as long as the request. */
+/** Shortens a text, because a text that comes from a request may be as long as the request. */
 function clipped(text: string): string {
   return text.length <= textLimit ? text : `${text.slice(0, textLimit)}…`
 }

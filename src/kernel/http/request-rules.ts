@@ -1,12 +1,12 @@
 import type { IncomingMessage } from 'node:http'
 import { type Problem, problem } from './problem.js'
 
-/** Header lines of one request. */
+/** The most header lines of one request. */
 const headerLimit = 200
 
 /**
- * What may be sent once only. Of most of these Node keeps the first and says nothing, others it joins; whoever
- * stands between the client and this node may have read another one.
+ * Headers that a request may have only once. If one comes twice, Node silently keeps the first or joins the two, and a proxy
+ * between the client and this node may have acted on the other one.
  */
 const singletons = new Set([
   'authorization',
@@ -34,14 +34,14 @@ const hostPattern = /^(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::\d{
 const charsetPattern = /;\s*charset\s*=\s*"?([^\s";]*)/gi
 
 /**
- * Why a request cannot be answered, whatever it asks for: it is ambiguous, or in a form that this service would
- * misread. Looks at the request line and the headers.
+ * Returns why a request is refused before it reaches any route: its request line or its headers are ambiguous, or in a form
+ * that this service does not support. Undefined if it is not refused.
  */
 export function refusalOf(request: IncomingMessage): Problem | undefined {
   const { rawHeaders, headers } = request
   if (rawHeaders.length > headerLimit * 2) {
     return problem(431, 'headers-too-large', 'Request Header Fields Too Large', {
-      detail: `A request may have ${headerLimit} header lines`,
+      detail: `A request may have at most ${headerLimit} header lines`,
     })
   }
   const repeated = repeatedSingleton(rawHeaders, headers)
@@ -52,7 +52,7 @@ export function refusalOf(request: IncomingMessage): Problem | undefined {
     return problem(505, 'http-version-unsupported', 'HTTP Version Not Supported')
   }
   if (host === undefined ? isHttp11 : !hostPattern.test(host)) {
-    return invalidHeader('Host is missing, or is not a host with an optional port')
+    return invalidHeader('Host is missing, or is not a host name with an optional port')
   }
   if (headers.expect !== undefined && headers.expect.toLowerCase() !== '100-continue') {
     return problem(417, 'expectation-failed', 'Expectation Failed')
@@ -64,7 +64,7 @@ export function refusalOf(request: IncomingMessage): Problem | undefined {
   }
   if (transferEncoding !== undefined && transferEncoding.toLowerCase() !== 'chunked') {
     return problem(501, 'transfer-encoding-unsupported', 'Not Implemented', {
-      detail: 'Of the transfer encodings only chunked is supported',
+      detail: 'The only supported transfer encoding is chunked',
     })
   }
   return unsupportedBody(headers)
@@ -74,12 +74,12 @@ function unsupportedBody(headers: IncomingMessage['headers']): Problem | undefin
   const { 'content-encoding': encoding, 'content-type': type } = headers
   if (encoding !== undefined && encoding.toLowerCase() !== 'identity') {
     return problem(415, 'content-encoding-unsupported', 'Unsupported Media Type', {
-      detail: 'A body has to be sent without Content-Encoding',
+      detail: 'A body must be sent without Content-Encoding',
     })
   }
   if (type !== undefined && [...type.matchAll(charsetPattern)].some(([, name = '']) => !isUtf8(name))) {
     return problem(415, 'charset-unsupported', 'Unsupported Media Type', {
-      detail: 'A body has to be sent in UTF-8',
+      detail: 'A body must be sent in UTF-8',
     })
   }
   return undefined
@@ -95,7 +95,7 @@ function repeatedSingleton(
 ): string | undefined {
   let distinct = 0
   for (const _ in headers) distinct++
-  // Nearly always: no name occurs twice, and there is nothing to look for.
+  // This is the usual case: no name occurs twice, so nothing has to be searched.
   if (distinct * 2 === rawHeaders.length) return undefined
   const seen = new Set<string>()
   for (let index = 0; index < rawHeaders.length; index += 2) {
@@ -110,7 +110,7 @@ function invalidHeader(detail: string): Problem {
   return problem(400, 'invalid-header', 'A header does not validate', { detail })
 }
 
-/** The path of a request whose target has the form `http://host/path`, which a server has to understand (RFC 9112). */
+/** Returns the path of a request target. RFC 9112 requires that a server also accepts the form `http://host/path`. */
 export function pathOf(target: string): string {
   if (target.startsWith('/')) return target
   const [scheme] = /^https?:\/\/[^/?#]*/i.exec(target) ?? []

@@ -1,6 +1,6 @@
 import type { Bus } from '../cqrs/message.js'
 
-/** What a module's routes are given. */
+/** What the routes of a module get to work with. */
 export interface RouteSurroundings {
   readonly commandBus: Bus<'command'>
   readonly queryBus: Bus<'query'>

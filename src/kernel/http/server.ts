@@ -21,13 +21,16 @@ import { type Problem, problem, problemOf } from './problem.js'
 import { pathOf, refusalOf } from './request-rules.js'
 import type { RouteSurroundings } from './route-surroundings.js'
 
-/** Bytes of a request's path with its query. */
+/** The most bytes of a request's path with its query. */
 const pathLimit = 16_384
-/** Bytes of request line and headers together, above the path's limit so that a long path is told apart. */
+/** The most bytes of request line and headers. It is above the path's limit, so that a long path gets an error of its own. */
 const headerLimit = 32_768
-/** Ms in which a client must have sent its request; a body that is too long is read, and dropped, for so long. */
+/** Milliseconds within which a client must send its request. For as long, a body that is too long is read and dropped. */
 const requestTimeout = 60_000
-/** Ms for which a connection is kept for a next request: longer than a load balancer's 60 s, which is to close first. */
+/**
+ * Milliseconds for which an idle connection stays open. That is more than the usual 60 s of a load balancer, so that the
+ * load balancer closes first. Otherwise it could send a request on a connection that this node is closing.
+ */
 const keepAliveTimeout = 72_000
 
 export interface ServerOptions {
@@ -39,17 +42,17 @@ export interface ServerOptions {
   readonly connections: ConnectionLimits
 }
 
-/** The HTTP side of one node, not yet listening. */
+/** Creates the HTTP server of one node, which does not listen yet. */
 export async function createServer(options: ServerOptions): Promise<FastifyInstance> {
   const logger: FastifyBaseLogger = options.logger.child({ component: 'http' }, { level: 'warn' })
   const server = createHttpServer({
     maxHeaderSize: headerLimit,
     requestTimeout,
     keepAliveTimeout,
-    // `refusalOf` looks for it, and answers with a problem.
+    // `refusalOf` checks the header, and answers with a problem.
     requireHostHeader: false,
   })
-  // By default Node drops the headers after the 2,000th, and says nothing.
+  // By default Node silently drops headers after the 2,000th.
   server.maxHeadersCount = 0
   const connections = new Connections(server, options.connections, options.logger)
   const app: FastifyInstance = fastify({
@@ -62,11 +65,11 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
         request.url = pathOf(request.url ?? '/')
         connections.admit(request, response, handle)
       }
-      // Unless somebody listens, Node answers an unknown expectation without a word.
+      // Without a listener, Node itself would answer an unknown expectation, and not with a problem.
       return server.on('request', admit).on('checkExpectation', admit)
     },
     clientErrorHandler: answerUnreadable,
-    // Its own answer would not be a problem; the modules' routes refuse while the node stops.
+    // Fastify's own answer would not be a problem. The routes of the modules refuse requests while the node stops.
     return503OnClosing: false,
     frameworkErrors: (error, _request, reply) => void sendProblem(reply as never, problemOf(error)),
   })
@@ -78,7 +81,7 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
     done()
   })
   app.setValidatorCompiler(validatorCompiler)
-  // Response schemas describe; checking every answer against them would cost more than a cache hit.
+  // Response schemas are documentation only: checking every answer against them would cost more than a cache hit.
   app.setSerializerCompiler(() => (data) => JSON.stringify(data))
 
   app.setErrorHandler((error: FastifyError, request, reply) => {
@@ -98,7 +101,7 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
       problem(404, 'no-such-route', `There is no ${request.method} ${request.url.slice(0, 200)}`),
     )
   })
-  // With callbacks, as all hooks here: an answer from memory is so short that every promise in its way shows.
+  // All hooks use callbacks. An answer from memory takes so little time that each promise on its way would be noticeable.
   app.addHook('onRequest', (request, reply, done) => {
     const refusal =
       request.url.length > pathLimit
@@ -143,7 +146,7 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
 
 interface UnreadableError {
   readonly code?: string
-  /** The bytes that came with the error; typed otherwise, but a Buffer. */
+  /** The bytes in which the error occurred: a Buffer, although Fastify's types say otherwise. */
   readonly rawPacket?: unknown
 }
 
@@ -162,15 +165,15 @@ function sendProblem<R extends Reply>(reply: R, { retryAfter, ...body }: Problem
 }
 
 /**
- * Closing a connection on which a body still arrives resets it, and a reset can overtake the answer: the client
- * would see a broken pipe where it should read why it was refused.
+ * Reads and drops the rest of a body. If the connection were closed while the body still arrives, it would be reset. The
+ * reset can overtake the answer, and the client would see a broken pipe instead of the reason.
  */
 function readToTheEnd(request: FastifyRequest, reply: FastifyReply): void {
   reply.removeHeader('Connection')
   request.raw.resume()
 }
 
-/** What Node's parser gave up on never becomes a request, so it is answered on the bare socket. */
+/** Answers what Node's parser could not read. It never becomes a request, so the answer goes directly to the socket. */
 function answerUnreadable(error: UnreadableError, socket: Socket): void {
   if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
   endWith(socket, unreadable(error))

@@ -1,47 +1,47 @@
-/** An error as the log has it. Beside the type, the message and the stack, a field is there where the error has it. */
+/** An error in the log. Fields other than `type`, `message` and `stack` exist only if the error has them. */
 export interface LoggedError {
   readonly type: string
   readonly message: string
-  /** Begins with type and message, as here, and not with the error's own. */
+  /** Begins with the `type` and `message` above, not with those of the original error. */
   readonly stack?: string
-  /** Of the operating system or Node (`ECONNREFUSED`), of a library, or the SQLSTATE. */
+  /** The code from the operating system or Node (`ECONNREFUSED`), from a library, or the SQLSTATE. */
   readonly code?: string | number
-  /** The functions of PL/pgSQL that it comes from, innermost first: `welcome() line 3 at RAISE`. */
+  /** The PL/pgSQL functions that the error came through, innermost first: `welcome() line 3 at RAISE`. */
   readonly where?: readonly string[]
-  /** Verb and table of the statement that failed. */
+  /** Verb and table of the failed SQL statement, or the name of the failed Redis command. */
   readonly statement?: string
   readonly cause?: LoggedError
-  /** Of an AggregateError; the first few. */
+  /** The first few errors of an AggregateError. */
   readonly errors?: readonly LoggedError[]
   readonly [field: string]: unknown
 }
 
-/** Characters, levels of causes, and errors of one AggregateError that are logged at most. */
+/** Limits, in characters, levels of causes, and errors of one AggregateError. */
 const longestField = 200
 const longestMessage = 2_000
 const longestStack = 8_000
 const mostLevels = 5
 const mostErrors = 5
 
-/** Of Node's errors, of Postgres's and of Fastify's: names and numbers. */
+/** Fields of errors from Node, Postgres and Fastify that hold only names and numbers. */
 const safeFields = [
   ...['errno', 'syscall', 'address', 'port', 'statusCode'],
   ...['severity', 'routine', 'position', 'schema', 'table', 'column', 'constraint', 'dataType'],
 ]
-/** What a function that raises an exception can set to anything. */
+/** Fields that a PL/pgSQL function can set to any text when it raises an exception. */
 const settableFields = ['schema', 'table', 'column', 'constraint', 'dataType']
 
 /**
- * Classes of SQLSTATE whose messages name objects, roles and limits, but no values: connection, feature, transaction,
- * statement, role, database, schema, rollback, definition, resources, limits, object state, operator, system, configuration;
- * and corrupted data. Not 42601, 42602 and 42622, which quote the statement.
+ * SQLSTATE classes whose messages name objects, roles and limits, but no values. They are about connections, features,
+ * transactions, statements, roles, databases, schemas, rollbacks, definitions, resources, limits, object states, operators,
+ * the system, the configuration and corrupted data. 42601, 42602 and 42622 are excluded, because they quote the statement.
  */
 const namesOnly = /^(08|0A|25|26|28|2B|3D|3F|40|42(?!601|602|622)|53|54|55|57|58|F0|XX00[12])/
 
 const conditions: Readonly<Record<string, string>> = {
   '22001': 'a string that is too long',
   '22003': 'a number that is out of range',
-  '22P02': 'a text that does not read as its type',
+  '22P02': 'a text that is not valid for its type',
   '23502': 'not-null violation',
   '23503': 'foreign-key violation',
   '23505': 'unique violation',
@@ -60,11 +60,13 @@ const classes: Readonly<Record<string, string>> = {
 type Fields = Readonly<Record<string, unknown>>
 
 /**
- * What the log may have of an error: whatever tells where and why, and no values of rows, parameters or commands. A list
- * of what is let through, as drivers add fields: Postgres tells the row in its message (a trigger's `raise exception 'row %',
- * new`), in detail, hint and context; TypeORM attaches the parameters; ioredis the command with the password of AUTH.
+ * Returns what may be logged of an error: where and why it happened, but no values of rows, parameters or commands. It lets
+ * only listed fields through, because drivers add fields with values. Postgres puts the row into the message (a trigger's
+ * `raise exception 'row %', new`), the detail, the hint and the context. TypeORM attaches the parameters, and ioredis the
+ * command, with the password of AUTH.
  *
- * @returns for whatever was thrown; never throws
+ * @param error anything that was thrown
+ * @returns a description in any case; it never throws
  */
 export function serializeError(error: unknown): LoggedError {
   try {
@@ -74,7 +76,7 @@ export function serializeError(error: unknown): LoggedError {
   }
 }
 
-/** In one line, for a person at a terminal. */
+/** Describes an error in one line, for a person at a terminal. */
 export function lineOf(error: unknown): string {
   const { message, code, table, constraint, where = [] } = serializeError(error)
   const details = Object.entries({ code, table, constraint, where: where[0] })
@@ -117,7 +119,7 @@ function describe(error: unknown, hidden: readonly string[], level: number): Log
   }
 }
 
-/** What Postgres said; TypeORM wraps it. */
+/** Unwraps the error of the driver, which TypeORM wraps. */
 function sourceOf(error: Error): Fields {
   const { driverError } = error as Error & Fields
   return (driverError instanceof Error ? driverError : error) as unknown as Fields
@@ -127,7 +129,7 @@ function isOfPostgres({ severity, code }: Fields): boolean {
   return typeof severity === 'string' && typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code)
 }
 
-/** With any SQLSTATE and any message: Postgres tells in which of its files that was, such as `pl_exec.c`. */
+/** A function can choose any SQLSTATE and message, but Postgres also reports the source file, such as `pl_exec.c`. */
 function isRaisedByFunction(source: Fields): boolean {
   return isOfPostgres(source) && /^pl/i.test(String(source.file))
 }
@@ -143,18 +145,18 @@ function messageOf(error: Error, source: Fields): string {
     return `Postgres: ${conditions[condition] ?? classes[code.slice(0, 2)] ?? 'an error'}, ${code}`
   }
   const { issues, command } = error as Error & Fields
-  // Of zod, whose messages are the author's.
+  // An error of zod, whose messages come from the schema's author and may quote the value.
   if (Array.isArray(issues)) {
     const lines = (issues as Fields[]).map(
       ({ path, code }) => `${Array.isArray(path) ? path.join('.') : ''}: ${String(code)}`,
     )
-    return `It does not validate: ${lines.join(', ')}`
+    return `Invalid input: ${lines.join(', ')}`
   }
-  // Redis repeats what it does not understand.
+  // Redis repeats the arguments of a command that it does not know.
   return command ? error.message.replace(/, with args beginning with[\s\S]*$/, '') : error.message
 }
 
-/** What others may have made part of their message, as `new Error(`…: ${error.message}`)` does. */
+/** Texts to remove from every message, because code may have copied them: `new Error(`…: ${error.message}`)`. */
 function hiddenTextsOf(error: unknown, level: number): string[] {
   if (!(error instanceof Error) || level > mostLevels) return []
   const { cause, errors } = error as Error & Fields
@@ -171,14 +173,14 @@ function clean(text: string, hidden: readonly string[]): string {
   return hidden.reduce((rest, part) => rest.replaceAll(part, '[…]'), text).slice(0, longestMessage)
 }
 
-/** Without the header, in which the message stands; its own lines could look like frames. */
+/** The stack without its header. The header contains the message, whose lines could look like frames. */
 function framesOf({ stack = '', message }: Error): string {
   const start = message === '' ? -1 : stack.indexOf(message)
   const lines = stack.slice(start < 0 ? 0 : start + message.length).split('\n')
   return lines.filter((line) => /^ {4}at /.test(line)).join('\n')
 }
 
-/** Of the context, the lines that name functions: others repeat statements and parameters. */
+/** The lines of the context that name functions. Other lines repeat statements and parameters. */
 function whereOf({ where }: Fields): string[] {
   if (typeof where !== 'string') return []
   const found = where.matchAll(/^PL\/pgSQL function ([\w.$"]+\([\w ,.[\]"]*\) line \d+ at [A-Za-z ]+)$/gm)

@@ -2,24 +2,24 @@ import { constants, fstatSync, openSync, write } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isatty } from 'node:tty'
 
-/** Characters that may wait to be written; lines beyond that are dropped. */
+/** The most characters that wait to be written; lines beyond that are dropped. */
 const waitingLimit = 4_194_304
-/** Characters of one write, at most a line more. */
+/** Lines are joined until a write has this many characters, so it may be longer by up to a line. */
 const chunkLength = 65_536
-/** Milliseconds until a write that failed is tried again; a terminal that is merely busy is asked sooner. */
+/** Milliseconds until a failed write is tried again; less if it failed because the terminal was busy. */
 const retryMs = 200
 const busyMs = 10
 
-/** Writes some bytes and says how many it took. Calls back always, or never where nobody reads. */
+/** Writes bytes and calls back with the number that it has written. While nobody reads, it may not call back. */
 export type WriteBytes = (
   bytes: Buffer,
   done: (error: NodeJS.ErrnoException | null | undefined, written: number) => void,
 ) => void
 
 /**
- * Where log lines go, in order. Logging neither holds up the service nor keeps it from ending: nothing here blocks
- * or throws. Lines that cannot be written wait; beyond a limit they are dropped, counted, and the count is reported
- * once lines can be written again.
+ * Writes log lines in order. It never blocks and never throws, so logging neither delays the service nor keeps it from
+ * ending. Lines that cannot be written wait. Beyond a limit lines are dropped, and their number is reported once lines can
+ * be written again.
  */
 export class LogDestination {
   #waiting: string[] = []
@@ -27,7 +27,7 @@ export class LogDestination {
   #dropped = 0
   #isWriting = false
   readonly #flushed = new Set<() => void>()
-  /** Told how many lines were dropped, when the next can be written. */
+  /** Called with the number of dropped lines once lines can be written again. */
   onRecovery: (dropped: number) => void = () => {}
 
   constructor(private readonly writeBytes: WriteBytes) {}
@@ -43,7 +43,7 @@ export class LogDestination {
     if (!this.#isWriting) this.#writeNext()
   }
 
-  /** Resolves once every line is written, or after `limitMs`. Never rejects. */
+  /** Resolves once every line is written, or after `limitMs`. It never rejects. */
   async flush(limitMs: number): Promise<void> {
     if (!this.#isWriting) return
     await Promise.race([new Promise<void>((resolve) => this.#flushed.add(resolve)), sleep(limitMs)])
@@ -72,7 +72,7 @@ export class LogDestination {
   #write(bytes: Buffer): void {
     this.writeBytes(bytes, (error, written) => {
       if (error) {
-        // The same bytes again: a line that is half written is completed, not repeated.
+        // Only the bytes that are left are tried again, so that a half-written line is completed and not repeated.
         setTimeout(() => this.#write(bytes), error.code === 'EAGAIN' ? busyMs : retryMs).unref()
         return
       }
@@ -82,7 +82,7 @@ export class LogDestination {
     })
   }
 
-  /** Not before there is room again: a destination that is merely too slow would be told about with every write. */
+  /** Waits until half of the room is free. Otherwise a slow destination would get a report with every write. */
   #reportDropped(): void {
     const dropped = this.#dropped
     if (dropped === 0 || this.#waitingLength > waitingLimit / 2) return
@@ -91,7 +91,7 @@ export class LogDestination {
   }
 }
 
-/** Writes to standard output without ever blocking on it, whatever it is connected to. */
+/** Writes to standard output and never blocks, whatever it is connected to. */
 export function standardOutput(): WriteBytes {
   const stat = fstatSync(1)
   if (stat.isFIFO() || stat.isSocket()) return pipeWriter(process.stdout)
@@ -99,21 +99,24 @@ export function standardOutput(): WriteBytes {
   return (bytes, done) => write(fd, bytes, done)
 }
 
-/** Node writes to pipes and sockets without blocking. A write in the thread pool could block, and so could `exit`. */
+/**
+ * Uses Node's stream, which writes to pipes and sockets without blocking. `fs.write` could block a thread of the pool, and
+ * then `exit` would block as well.
+ */
 function pipeWriter(stream: NodeJS.WriteStream): WriteBytes {
-  // Without a listener, the error that each write is told about would end the process as well.
+  // Each write gets its error by its callback. Without a listener the error would end the process in addition.
   stream.on('error', () => {})
   return (bytes, done) => {
     stream.write(bytes, (error) => {
-      // Whoever read the pipe has gone and will not come back: as if it were written, so that nothing piles up.
+      // The reader of the pipe is gone for good. The bytes count as written, so that nothing piles up.
       done(stream.writable ? error : null, bytes.length)
     })
   }
 }
 
 /**
- * A descriptor of the same terminal on which a write fails while the terminal is stopped. Not possible everywhere;
- * where it is not, a stopped terminal keeps the process from ending until it goes on.
+ * Opens the terminal again without blocking, so that a write fails while the terminal is stopped. Where the system does not
+ * allow that, a stopped terminal keeps the process from ending until it is resumed.
  */
 function withoutBlocking(fd: number): number {
   try {

@@ -1,6 +1,6 @@
 /**
- * Whether the nth of something that others can cause at will is logged: each of the first hundred, then every
- * thousandth. Who can write to Redis must not be able to fill a disk.
+ * Whether to log the nth occurrence of something that outsiders can cause as often as they like: the first hundred, then
+ * every thousandth. Otherwise anybody who can write to Redis could fill the disk with log lines.
  */
 export function isWorthALine(nth: number): boolean {
   return nth <= 100 || nth % 1_000 === 0

@@ -133,7 +133,7 @@ describe('an error in the log', () => {
   test('has the fields that a payload lacks, and not what stands there', () => {
     const parsed = z.object({ user: z.object({ email: z.uuid() }) }).safeParse({ user: { email: row } })
     expect(logged(parsed.error)).not.toContain(row)
-    expect(serializeError(parsed.error).message).toBe('It does not validate: user.email: invalid_format')
+    expect(serializeError(parsed.error).message).toBe('Invalid input: user.email: invalid_format')
   })
 
   test('is as long as it may be, whatever it is of, and the log goes on', () => {
