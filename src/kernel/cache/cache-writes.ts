@@ -66,7 +66,15 @@ export class CacheWrites {
       const at = { epoch: applied.epoch, position: message.position }
       const storable: Storable[] = []
       for (const key of keys) {
-        const loaded = { value: own.get(key), stamp: at, names, options, decided: {}, validators: {} }
+        const loaded = {
+          value: own.get(key),
+          stamp: at,
+          names,
+          options,
+          decided: {},
+          validators: {},
+          before: undefined,
+        }
         const entry = this.entries.fromLoad(key, loaded)
         if (!applied.isFresh(stamp, entry.slots)) this.tiers.fenced(key, 'set')
         else if (this.loader.isKeepable(key, entry)) storable.push([key, entry, options])

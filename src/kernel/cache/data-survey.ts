@@ -127,7 +127,9 @@ class Walk {
       this.#enterBuiltIn(object, builtIn, place, prototype)
     } else {
       const isPlain = prototype.kind === 'none'
-      if (!isPlain) this.#enterInstance(place, prototype)
+      // JSON and V8 would both bring it back with the prototype of other objects.
+      if (isPlain) this.#keepFromL2(place.from, place.step, 'has no prototype')
+      else this.#enterInstance(place, prototype)
       this.#enterProperties(object, place, isPlain)
     }
   }

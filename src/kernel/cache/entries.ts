@@ -16,6 +16,8 @@ export interface LoadedValue {
   readonly options: EntryOptions
   readonly decided: AdaptiveOptions
   readonly validators: Validators
+  /** What memory holds of the key when the load ends. That was loaded before. */
+  readonly before: CacheEntry | undefined
 }
 
 /** Makes the entries of one cache: from what was loaded, and from what L2 holds. */
@@ -32,17 +34,21 @@ export class Entries {
     this.#cacheSlot = around.applied.invalidations.slotOf(this.cacheName)
   }
 
-  fromLoad(key: string, { value, stamp, names, options, decided, validators }: LoadedValue): CacheEntry {
+  fromLoad(
+    key: string,
+    { value, stamp, names, options, decided, validators, before }: LoadedValue,
+  ): CacheEntry {
     const { clusterClock } = this.around
-    const loadedAt = clusterClock.now()
-    const freshUntil = loadedAt + earlier(options.l2TtlMs, options.jitterMs)
+    const now = clusterClock.now()
+    // Both may have ended in the same ms, or the clock may have been set back. L2 may still hold the earlier value, and must not
+    // give it back in place of this one.
+    const loadedAt = before ? Math.max(now, processBeganAt + before.loadedAt + 1) : now
+    const freshUntil = now + earlier(options.l2TtlMs, options.jitterMs)
     const own = protect(value, options.clone)
     const life: Life = {
       loadedAt,
       freshUntil,
-      usableUntil: options.failSafe
-        ? Math.max(freshUntil, loadedAt + options.failSafeMaxDurationMs)
-        : freshUntil,
+      usableUntil: options.failSafe ? Math.max(freshUntil, now + options.failSafeMaxDurationMs) : freshUntil,
       l1TtlMs: options.l1TtlMs,
       isJson: own.isJson,
     }

@@ -77,6 +77,7 @@ export class Loader {
       options: load.adapted,
       decided: load.decided,
       validators: load.given,
+      before: this.memory.peek(key),
     })
     return {
       entry,
@@ -126,6 +127,7 @@ export class Loader {
         options: entryOptions,
         decided: {},
         validators: {},
+        before: this.memory.peek(key),
       })
       return {
         entry,

@@ -167,8 +167,9 @@ function sizeOfParts(object: object, ahead: unknown[]): number {
     return (ahead.length - before) * bytesOfProperty
   }
   if (types.isArrayBufferView(object) || types.isAnyArrayBuffer(object)) return object.byteLength
-  if (types.isMap(object)) for (const [key, part] of object) ahead.push(key, part)
-  else if (types.isSet(object)) for (const part of object) ahead.push(part)
+  // A subclass may iterate over something other than its entries.
+  if (types.isMap(object)) Map.prototype.forEach.call(object, (part, key) => ahead.push(key, part))
+  else if (types.isSet(object)) Set.prototype.forEach.call(object, (part) => ahead.push(part))
   for (const part of Object.values(object)) ahead.push(part)
   return (ahead.length - before) * bytesOfProperty
 }

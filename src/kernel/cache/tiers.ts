@@ -113,12 +113,12 @@ export class Tiers {
       // Nobody would be served it; storing it could only push out what somebody would be.
       this.fenced(key, from)
       // Where fail-safe may answer invalidated values, this is the newest one.
-      if (options.failSafe && !options.skipL1Write) this.#rememberForFailSafe(key, entry, true)
+      if (options.failSafe && !options.skipL1Write) this.#rememberForFailSafe(key, entry)
       return undefined
     }
     if (options.skipL1Write && options.skipL2Write) this.overtaken(key, entry)
     else if (options.skipL1Write) this.#dropOvertaken(key, entry)
-    else if (!this.#remember(key, entry, true)) this.#notStored(key, 'l1', 'too-large')
+    else if (!this.#remember(key, entry)) this.#notStored(key, 'l1', 'too-large')
     if (options.skipL2Write || !life) return undefined
     const ttlMs = Math.max(1, life.usableUntil - clusterClock.now())
     return {
@@ -131,22 +131,16 @@ export class Tiers {
   /**
    * Keeps an entry in memory unless the present one is to be preferred (see `displaces`).
    *
-   * @param hasJustEnded whether the entry's load has just ended. It is then a later load than that of the present entry, even
-   *   if both ended in the same millisecond.
    * @returns false if the value is too large for memory
    */
-  #remember(key: string, entry: CacheEntry, hasJustEnded = false): boolean {
+  #remember(key: string, entry: CacheEntry): boolean {
     const present = this.memory.get(key)
-    if (present) {
-      const [one, other] = [this.#copyOf(entry), this.#copyOf(present)]
-      const isNext = hasJustEnded && one.loadedAt === other.loadedAt
-      if (!displaces(isNext ? { ...one, loadedAt: one.loadedAt + 1 } : one, other)) return true
-    }
+    if (present && !displaces(this.#copyOf(entry), this.#copyOf(present))) return true
     return this.memory.keep(key, entry)
   }
 
-  #rememberForFailSafe(key: string, entry: CacheEntry, hasJustEnded = false): void {
-    if (this.#copyOf(entry).use > use.none) this.#remember(key, entry, hasJustEnded)
+  #rememberForFailSafe(key: string, entry: CacheEntry): void {
+    if (this.#copyOf(entry).use > use.none) this.#remember(key, entry)
   }
 
   #copyOf({ stamp, slots, loadedAt, freshUntil, usableUntil }: CacheEntry): Copy {

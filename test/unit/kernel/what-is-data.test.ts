@@ -60,6 +60,12 @@ class Rates extends Map<string, { rate: number }> {
   source = { name: 'bank' }
 }
 class Ids extends Set<number> {}
+/** Iterates over its values alone. */
+class Shelf extends Map<string, { n: number }> {
+  override [Symbol.iterator](): never {
+    return this.values() as never
+  }
+}
 class Day extends Date {
   isEpoch(): boolean {
     return this.getTime() === 0
@@ -183,6 +189,14 @@ describe('each caller gets a copy of its own of data that freezing cannot protec
         v.set({ k: 2 }, { n: 2 })
       },
       (v: Map<unknown, unknown>) => JSON.stringify([...v]),
+    ],
+    [
+      'a map whose class iterates over something other than its entries',
+      () => new Shelf([['a', { n: 1 }]]),
+      (v: Shelf) => {
+        v.get('a')!.n = 9
+      },
+      (v: Shelf) => v.get('a')?.n,
     ],
     [
       'a set',
@@ -591,6 +605,11 @@ describe('L2', () => {
       'value.note is a property of a built-in object',
     ],
     ['a symbol', { kind: hidden }, 'value.kind is a symbol'],
+    [
+      'an object without a prototype',
+      { groups: Object.assign(Object.create(null), { a: 1 }) },
+      'value.groups has no prototype',
+    ],
     [
       'a getter',
       {

@@ -92,6 +92,16 @@ describe('a value that is in memory but not in L2', () => {
     expect(await ask(two, fails)).toEqual(['newest', 'fresh'])
   })
 
+  test('does not give way to an older value in L2 that was loaded within the same millisecond', async () => {
+    const { one, pass } = await startTwo({ l1TtlMs: 100, l2TtlMs: 10_000 })
+    await ask(one, async () => 'old')
+    await ask(one, async () => 'new', { skipL2Write: true, skipL1Read: true, skipL2Read: true })
+    expect(await ask(one, async () => 'newest', { skipL1Read: true })).toEqual(['newest', 'fresh'])
+    await ask(one, async () => 'new', { skipL2Write: true, skipL1Read: true, skipL2Read: true })
+    await pass(100)
+    expect(await ask(one, async () => 'newer still')).toEqual(['newer still', 'fresh'])
+  })
+
   test('is replaced by a newer value that another node has loaded', async () => {
     const { one, two, pass } = await startTwo({ l1TtlMs: 100, l2TtlMs: 10_000 })
     await ask(one, async () => 'here', { skipL2Write: true })
@@ -110,6 +120,16 @@ test('a value that expires in memory is copied from L2 again without a load', as
     expect(await ask(one, fails)).toEqual(['value', 'fresh'])
   }
   expect(one.cache.statistics).toMatchObject({ loads: 1, l2Hits: 5 })
+})
+
+test('what is loaded after the clock of Postgres was set back is kept', async () => {
+  const { clock, shared, one, pass } = await startTwo({ l1TtlMs: 100, l2TtlMs: 100 })
+  await ask(one, async () => 'old')
+  shared.entries.clear()
+  clock.jumpWall(-3_600_000)
+  await pass(100)
+  await ask(one, async () => 'new')
+  expect(await ask(one, fails)).toEqual(['new', 'fresh'])
 })
 
 test('a copy in L2 that was removed by its tag does not replace one that fail-safe may answer', async () => {
