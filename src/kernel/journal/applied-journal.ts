@@ -4,33 +4,33 @@ import type { Invalidating, InvalidationRules } from './invalidation-rules.js'
 import type { JournalHead, JournalMessage, Place } from './journal.js'
 import type { LastInvalidations } from './last-invalidations.js'
 
-/** Where a load began: what a cached value carries, and what is compared at every read. */
+/** The position at which a load started. A cached value carries it, and every read compares it. */
 export interface Stamp {
   readonly epoch: string
   readonly position: number
 }
 
-/** What has become of a value since its load began; the worst of it. */
+/** What has happened to a value since its load started. If several things have, the last one of this list counts. */
 export type Standing = 'fresh' | 'expired' | 'invalidated' | 'removed'
 
-/** Told what happens to the journal of a node. What an observer throws is logged, and stops nothing. */
+/** Is told what happens to the journal of a node. An error that an observer throws is logged and has no other effect. */
 export interface JournalObserver {
-  /** A batch did not continue where this node stands. */
+  /** A batch did not continue at this node's position. */
   gap?(gap: { readonly applied: number; readonly received: number }): void
-  /** Everything loaded so far has become stale. */
+  /** Every value loaded so far has become stale. */
   flushed?(flush: { readonly position: number; readonly reason: string }): void
-  /** What was loaded so far and depends on one of these names is never to be answered again. */
+  /** Values loaded so far that depend on one of these names must not be answered again, not even by fail-safe. */
   removed?(names: readonly string[] | 'all'): void
   epochEntered?(entered: { readonly epoch: string; readonly position: number }): void
-  /** A check applied what no hint had brought. */
+  /** A check applied messages that no hint had brought. */
   caughtUp?(reach: { readonly from: number; readonly to: number }): void
 }
 
-/** How much of a batch could be applied. */
+/** Whether the whole batch could be applied, or only what came before a gap. */
 export type Applied = 'applied' | 'gap'
 
 export interface JournalStatistics {
-  /** Messages whose effect was applied. */
+  /** Messages that were applied. */
   applied: number
   /** Batches that did not start at the next position. */
   gaps: number
@@ -39,9 +39,8 @@ export interface JournalStatistics {
 }
 
 /**
- * What this node knows of the journal: the last position whose effect it has applied, and for each key and
- * tag the position of its last invalidation. Every method is synchronous, so that no read can come between
- * a position and its effect.
+ * What this node knows of the journal: the last position that it has applied, and for each key and tag the position of its
+ * last invalidation. Every method is synchronous, so that no read can happen between a new position and its effect.
  */
 export class AppliedJournal {
   readonly statistics: JournalStatistics = { applied: 0, gaps: 0, flushes: 0, epochs: 0 }
@@ -49,7 +48,7 @@ export class AppliedJournal {
   #position = 0
   #stamp: Stamp = { epoch: '', position: 0 }
   #numberingId: string | null = null
-  /** Where each numbering call before the present one left off. */
+  /** The last position of each numbering call before the present one. */
   #before: Place[] = []
   #lastCheck = { startedAt: Number.NEGATIVE_INFINITY, head: 0 }
   readonly #observers: JournalObserver[] = []
@@ -75,20 +74,20 @@ export class AppliedJournal {
   }
 
   /**
-   * Where each numbering call applied since the last check left off. Hints and dispatches are believed at once; a
-   * check asks whether these places belong to the history that it reads, or a database set back and written anew
-   * could pass for a continuation as soon as it has grown beyond this node's position.
+   * The last position of each numbering call that was applied since the last check. A node applies hints and its own
+   * dispatches at once. A check asks later whether these places belong to the history that it reads. Otherwise a database that
+   * was set back and then written again could pass for a continuation once it had grown beyond this node's position.
    */
   get unverified(): readonly Place[] {
     const present = this.#present()
     return present ? [...this.#before, present] : [...this.#before]
   }
 
-  /** The history that a check read contains these places. */
+  /** A check found these places in the history that it read. */
   verified(places: readonly Place[]): void {
     const last = places.at(-1)?.position ?? 0
-    // The last of them stays, as the anchor of what is applied next: without it, an idle node that is told of a
-    // history written anew would have nothing of its own to hold against it.
+    // The last of them stays. Without it, an idle node that hears of another history would have no place of its own to compare
+    // with that history.
     this.#before = this.#before.filter(({ position }) => position >= last)
   }
 
@@ -101,10 +100,10 @@ export class AppliedJournal {
   }
 
   /**
-   * Calls `listener` with every message right before its effect is applied: the one moment at which a value read
-   * earlier can be judged by all that came before that message, and by nothing after it.
+   * Calls `listener` with every message right before it is applied. Only at this moment can a value that was read earlier be
+   * compared with everything before that message and nothing after it.
    *
-   * @returns how to stop listening
+   * @returns a function that stops listening
    */
   onMessage(listener: (message: JournalMessage) => void): () => void {
     this.#messageListeners.add(listener)
@@ -116,7 +115,7 @@ export class AppliedJournal {
     if (to > from) this.#tell((observer) => observer.caughtUp?.({ from, to }))
   }
 
-  /** The same object until the position changes: entries that were loaded at one position share it. */
+  /** Returns the same object until the position changes, so that entries loaded at one position share it. */
   stamp(): Stamp {
     const { epoch, position } = this.#stamp
     if (position !== this.#position || epoch !== this.#epoch) {
@@ -125,12 +124,12 @@ export class AppliedJournal {
     return this.#stamp
   }
 
-  /** Whether nothing that a value depends on was invalidated after its load began. */
+  /** Whether nothing that a value depends on was invalidated after its load started. */
   isFresh(stamp: Stamp, slots: ArrayLike<number>): boolean {
     return stamp.epoch === this.#epoch && this.invalidations.isCurrent(stamp.position, slots)
   }
 
-  /** What has become of a value; of another epoch, nothing is left. */
+  /** What has happened to a value. A value of another epoch counts as removed. */
   standingOf({ epoch, position }: Stamp, slots: ArrayLike<number>): Standing {
     const { invalidations } = this
     if (epoch !== this.#epoch || position < invalidations.lastRemovedOf(slots)) return 'removed'
@@ -139,8 +138,8 @@ export class AppliedJournal {
   }
 
   /**
-   * Applies what follows the present position without a gap, and skips what is already applied. Messages must
-   * be ascending and of this epoch; what lies behind a gap is left to a check, which asks Postgres.
+   * Applies the messages that follow the present position, and skips those that are applied already. They must be of this
+   * epoch and in ascending order. At a gap it stops, and the caller asks for a check, which reads the rest from Postgres.
    */
   apply(messages: readonly JournalMessage[]): Applied {
     for (const message of messages) {
@@ -156,9 +155,9 @@ export class AppliedJournal {
   }
 
   /**
-   * Makes everything loaded so far stale and continues at the head: the answer to messages that can no longer
-   * be had. Flights that began before carry an older stamp, so their values are not served either. Removals may have
-   * been among them, so nothing is left for fail-safe.
+   * Makes every value loaded so far stale and continues at the head, because messages in between no longer exist. Loads that
+   * are running carry an older stamp, so their values are not served, either. The missing messages may have been removals, so
+   * fail-safe must not use any of these values.
    */
   flushTo(head: JournalHead, reason: string): void {
     this.statistics.flushes++
@@ -171,7 +170,7 @@ export class AppliedJournal {
     this.#tell((observer) => observer.removed?.('all'))
   }
 
-  /** Starts over in another history of the database. Stamps of the old one are never fresh again. */
+  /** Starts again in another history of the database. Stamps of the old one are never fresh again. */
   enterEpoch(epoch: string, floor: number, floorId: string | null): void {
     const first = this.#epoch === ''
     this.#epoch = epoch
@@ -180,7 +179,7 @@ export class AppliedJournal {
     this.#numberingId = floorId
     this.#lastCheck = { startedAt: Number.NEGATIVE_INFINITY, head: 0 }
     this.invalidations.reset(floor)
-    // The first epoch replaces nothing: there is no cache and no connection of an older one.
+    // The first epoch replaces nothing: no entry and no connection is older.
     if (first) return
     this.statistics.epochs++
     this.logger.warn(
@@ -196,9 +195,9 @@ export class AppliedJournal {
   }
 
   /**
-   * The token of an answer that this node obtained at `obtainedAt` (monotonic ms). Pending until a check that
-   * began afterwards has succeeded: the value may show a write that had no number yet, and a position that
-   * leaves it out would let the client's next read go back in time.
+   * The token of an answer that this node obtained at `obtainedAt` (monotonic ms). It is pending until a check that started
+   * afterwards has succeeded. The value may show a write that had no position yet. A token with a position before that write
+   * would let the client's next read go back in time.
    */
   tokenOf(obtainedAt: number): ConsistencyToken {
     const covered = this.#lastCheck.startedAt > obtainedAt
@@ -264,7 +263,7 @@ export class AppliedJournal {
     for (const observer of this.#observers) this.#safely(() => what(observer))
   }
 
-  /** Whoever listens must not be able to keep a position from being applied. */
+  /** An error in a listener must not keep a position from being applied. */
   #safely(call: () => void): void {
     try {
       call()

@@ -7,23 +7,23 @@ const tagLength = 16
 const keyLength = 32
 const ivLength = 12
 
-/** Bytes by which what is encrypted is longer: a random salt, and the tag that tells whether anything was changed. */
+/** Encryption adds this many bytes: a random salt, and a tag that shows whether anything was changed. */
 export const cipherOverhead = saltLength + tagLength
 
 /**
- * Encrypts what goes through Redis, each message for the name under which it does, so that none can be passed off under
- * another: AES-256-GCM, with a key made of the installation's secret.
+ * Encrypts messages that go through Redis with AES-256-GCM. Each message is encrypted for its name (the Redis key or channel),
+ * so that nobody can store or send it under another name. The key is derived from the installation's secret.
  *
- * Each message has a key and an IV of its own, made of a random salt. With one key for all, a random IV of 96 bits would be
- * safe for 2^32 messages only, which a busy cluster has written within days; salts of 128 bits are for 2^48.
+ * Each message has its own key and IV, derived from a random salt. With one key for all messages, random IVs of 96 bits would
+ * be safe for 2^32 messages only, which a busy cluster writes within days. Salts of 128 bits are safe for 2^48 messages.
  */
 export class Cipher {
   #secret: Buffer | undefined
   #keys = new Mac({ secret: Buffer.alloc(0) })
 
   /**
-   * @param installation its secret is asked for at each use: it is not known before the migrations have run
-   * @param purpose what is encrypted; for another purpose there are other keys
+   * @param installation its secret is read at each use, because it is not known before the migrations have run
+   * @param purpose what is encrypted; each purpose has its own keys
    */
   constructor(
     private readonly installation: { readonly secret: Buffer },
@@ -31,9 +31,9 @@ export class Cipher {
   ) {}
 
   /**
-   * @param name where the message goes
-   * @param header goes with it, not encrypted; it cannot be changed, either
-   * @returns salt, tag and what is encrypted
+   * @param name the Redis key or channel
+   * @param header is not encrypted, but is protected against changes like the message
+   * @returns the salt, the tag and the encrypted message
    */
   encrypt(name: string, header: Uint8Array, message: Uint8Array): Buffer {
     const salt = randomBytes(saltLength)
@@ -44,7 +44,7 @@ export class Cipher {
     return Buffer.concat([salt, cipher.getAuthTag(), ...encrypted])
   }
 
-  /** @returns undefined for whatever was not encrypted here, for this name and with this header */
+  /** @returns undefined unless it was encrypted with this secret, for this name and with this header */
   decrypt(name: string, header: Uint8Array, encrypted: Buffer): Buffer | undefined {
     if (encrypted.length < cipherOverhead) return undefined
     const { key, iv } = this.#keyOf(name, encrypted.subarray(0, saltLength))
@@ -53,7 +53,7 @@ export class Cipher {
     decipher.setAuthTag(encrypted.subarray(saltLength, cipherOverhead))
     const message = decipher.update(encrypted.subarray(cipherOverhead))
     try {
-      // Nothing of the message may be used before this has looked at the tag.
+      // This checks the tag. Nothing of the message may be used before.
       decipher.final()
     } catch {
       return undefined
@@ -68,7 +68,7 @@ export class Cipher {
       this.#keys = new Mac({ secret: Buffer.from(root) })
       this.#secret = secret
     }
-    // 64 bytes that nobody can foretell without the secret.
+    // 64 bytes that nobody can predict without the secret.
     const write = (input: Buffer, start: number): number => start + salt.copy(input, start)
     const made = Buffer.from(this.#keys.of(name, salt.length, write, 'binary'), 'latin1')
     return { key: made.subarray(0, keyLength), iv: made.subarray(keyLength, keyLength + ivLength) }

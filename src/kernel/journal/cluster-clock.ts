@@ -1,9 +1,9 @@
 import type { Clock } from '../clock.js'
 
 /**
- * The time of the cluster: that of Postgres, as the checks bring it along, carried on by this node's monotonic
- * clock. Nodes whose wall clocks are minutes apart agree on it to within half the round trip of a check. It says
- * when a value's time to live is over; whether a value is *fresh* is not a question of time.
+ * The time of the cluster, which is the time of Postgres. Each check reads it, and this node's monotonic clock continues it
+ * until the next. So nodes whose wall clocks are minutes apart agree on it, within half the round trip of a check. It decides
+ * when the time to live of a value is over. It does not decide whether a value is *fresh*: positions do.
  */
 export class ClusterClock {
   #offset = Number.NaN
@@ -18,17 +18,18 @@ export class ClusterClock {
   }
 
   /**
-   * Postgres read its clock somewhere between the two moments; nobody can tell where. The estimate of a quicker
-   * reply is the better one, so a slower reply replaces it only if both cannot be true: then a clock was set.
+   * Takes a new reading of the clock. Postgres read it at an unknown moment between the two given, so a quicker reply gives a
+   * better estimate. A slower reply replaces that estimate only if the two contradict each other: then a clock was set.
    *
    * @param clockMs ms since 1970 by the clock of Postgres
-   * @param startedAt monotonic ms before the question
-   * @param endedAt monotonic ms after the answer
+   * @param startedAt monotonic ms before the query
+   * @param endedAt monotonic ms after the reply
    */
   observe(clockMs: number, startedAt: number, endedAt: number): void {
     const offset = clockMs - (startedAt + endedAt) / 2
     const error = (endedAt - startedAt) / 2
-    // An old estimate grows worse, as no two clocks run alike; without this the luckiest would stay for good.
+    // Two clocks never run at the same speed, so an estimate becomes worse with time. Without this, the quickest reply ever
+    // would count for good.
     const presentError = this.#error + (endedAt - this.#observedAt) * driftRate
     const contradicts = Math.abs(offset - this.#offset) > error + presentError
     if (this.known && error > presentError && !contradicts) return
@@ -42,11 +43,11 @@ export class ClusterClock {
     return this.clock.now() + this.#offset
   }
 
-  /** The monotonic ms of this node at a moment of the cluster's. */
+  /** Converts a time of the cluster into this node's monotonic ms. */
   toLocal(clusterMs: number): number {
     return clusterMs - this.#offset
   }
 }
 
-/** Milliseconds a millisecond by which two clocks may drift apart: NTP slews each of them by at most 500 ppm. */
+/** How much two clocks may drift apart, in ms per ms: NTP slews each of them by at most 500 ppm. */
 const driftRate = 0.001

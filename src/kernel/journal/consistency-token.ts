@@ -1,6 +1,6 @@
 /**
- * What a client has seen: a position of an epoch, or *pending* when the newest it saw has no number yet.
- * Travels as `epoch.position` or `epoch.pending`.
+ * How new the data is that a client has seen: a position of an epoch, or *pending* if the newest of it may have no position
+ * yet. In HTTP it is written `epoch.position` or `epoch.pending`.
  */
 export interface ConsistencyToken {
   readonly epoch: string
@@ -10,7 +10,7 @@ export interface ConsistencyToken {
 export class InvalidTokenError extends Error {
   override readonly name = 'InvalidTokenError'
   constructor() {
-    super('The consistency token is not one of this service: send back what it answered, unchanged.')
+    super('The consistency token is invalid: send it back exactly as this service answered it')
   }
 }
 
@@ -31,11 +31,11 @@ export function parseToken(text: string): ConsistencyToken {
   return { epoch, position: number }
 }
 
-/** The token that promises both: what an answer made of several reads may say. */
+/** The token that covers both: the one for an answer that was made from both reads. */
 export function strongest(one: ConsistencyToken | undefined, other: ConsistencyToken): ConsistencyToken {
   if (!one) return other
   if (one.position === 'pending') return one
-  // Positions of two epochs do not compare; pending makes the next reader ask the database.
+  // Positions of two epochs cannot be compared. A pending token makes the next read ask the database.
   if (other.position === 'pending' || one.epoch !== other.epoch)
     return { epoch: other.epoch, position: 'pending' }
   return other.position > one.position ? other : one

@@ -2,12 +2,12 @@ import type { AppliedJournal } from './applied-journal.js'
 import { type ConsistencyToken, strongest } from './consistency-token.js'
 import type { StalenessCheck } from './staleness-check.js'
 
-/** What makes an answer stale: its time is over, it was invalidated, or nobody can tell what this node has missed. */
+/** Why an answer is stale: its time to live is over, it was invalidated, or this node may have missed an invalidation. */
 export type Staleness = 'expired' | 'invalidated' | 'unverified'
 
 export interface StaleAnswer {
   readonly staleness: Staleness
-  /** Milliseconds since its time was over; 0 if it is not. */
+  /** Milliseconds since its time to live was over; 0 if it is not. */
   readonly overdueMs: number
 }
 
@@ -16,21 +16,21 @@ export type AnswerSource = 'l1' | 'l2' | 'miss' | 'bypass'
 export type Tier = 'l1' | 'l2' | 'database'
 
 /**
- * One client request's view of time: the token that it came with, and the one to answer. Reads and writes of
- * the request pass it along; not to be shared between requests.
+ * What one client request requires and has seen: the token that it came with, and the token to answer. The reads and writes
+ * of the request pass it along. Two requests must not share one.
  */
 export class Consistency {
-  /** Where the newest read of this request was answered from. */
+  /** Where the latest read of this request was answered from. */
   source: AnswerSource | undefined
-  /** Set once any read of this request was answered by something stale. */
+  /** Set once a read of this request was answered with a stale value. */
   stale: StaleAnswer | undefined
   #required: ConsistencyToken | undefined
   #answer: ConsistencyToken | undefined
   #satisfied: Promise<void> | undefined
 
   /**
-   * @param required the request's token, if it sent one
-   * @param onlyTier read this tier alone (tests and demo)
+   * @param required the token of the request, if it sent one
+   * @param onlyTier the only tier to read (tests and demo)
    */
   constructor(
     private readonly check: StalenessCheck,
@@ -41,48 +41,49 @@ export class Consistency {
     this.#required = required
   }
 
-  /** Whether the request may be answered by whatever is fresh here: it has sent no token, has not written, and wants no tier. */
+  /** Whether any fresh value may answer the request: it sent no token, has not written, and wants no particular tier. */
   get isUndemanding(): boolean {
     return this.#required === undefined && this.onlyTier === undefined
   }
 
-  /** The position that a flight must have begun at for this request to join it; 0 without a token. */
+  /** The request may join a load only if that started at this position or later; 0 without a token. */
   get requiredPosition(): number {
     const position = this.#required?.position
     return typeof position === 'number' ? position : 0
   }
 
   /**
-   * Undefined when this node is known to be new enough, so that the usual read waits for nothing.
+   * Makes this node as new as the request requires. Returns undefined if nothing is required, so that the usual read awaits
+   * nothing.
    *
-   * @throws what Postgres throws when it has to be asked
+   * @throws what Postgres throws if it has to be asked
    */
   satisfy(): Promise<void> | undefined {
     const required = this.#required
     if (!required) return undefined
     this.#satisfied ??= this.check.satisfy(required).then((reached) => {
-      // In place of the request's own: a pending one is now a position, and a forged far one is gone.
+      // It replaces the request's own token: a pending one becomes a position, and a forged position that is too high is gone.
       this.#required = reached
       this.#answer = strongest(this.#answer, reached)
     })
     return this.#satisfied
   }
 
-  /** A read was answered by something that this node has had since `obtainedAt` (monotonic ms). */
+  /** A read was answered with a value that this node obtained at `obtainedAt` (monotonic ms). */
   answered(source: AnswerSource, obtainedAt: number, stale?: StaleAnswer): void {
     this.source = source
     this.stale ??= stale
     this.observed(this.applied.tokenOf(obtainedAt))
   }
 
-  /** The request saw a state that this token stands for. */
+  /** The request saw the state of this token. */
   observed(token: ConsistencyToken): void {
     this.#answer = strongest(this.#answer, token)
   }
 
   /**
-   * The request wrote, or saw the database itself, which may show what has no position yet. Its own later reads see
-   * no older state, either.
+   * The request ran a command: it wrote, or it read the database, where it may have seen writes without a position. Its own
+   * later reads must not see an older state.
    *
    * @param token the position of the write; pending unless it is known
    */

@@ -1,22 +1,22 @@
 import type { Hint } from './hint.js'
 
-/** What a node hears on the channel. */
+/** Receives what arrives on the channel. */
 export interface HintListener {
   hint(hint: Hint): void
-  /** Something arrived that nobody with the secret has sent. */
+  /** Something arrived that cannot be used: it has no valid signature, or an unknown format. */
   rejected(reason: string): void
-  /** Hints that had arrived were dropped: too many of them were waiting. */
+  /** Hints that had arrived were dropped, because too many were waiting. */
   lost(): void
-  /** The channel is open again after it was not; whatever was sent meanwhile is lost. */
+  /** The channel has been opened. Hints that were sent while it was closed are lost. */
   reconnected(): void
 }
 
-/** A way to tell the other nodes at once what they would otherwise find out at their next check. */
+/** Tells the other nodes at once what their next check would tell them anyway. */
 export interface HintChannel {
-  /** Never waits and never throws: a hint that cannot be sent is a lost hint. */
+  /** Never waits and never throws: a hint that cannot be sent is lost. */
   publish(hint: Hint): void
-  /** Starts listening; resolves whether or not the channel can be reached. */
+  /** Starts listening. It resolves even if the channel cannot be reached. */
   start(listener: HintListener): Promise<void>
-  /** Waits for what was published, as long as that can still succeed, and closes. */
+  /** Waits until published hints are sent or have failed, and closes. */
   stop(): Promise<void>
 }

@@ -1,22 +1,22 @@
 import type { Clock } from '../clock.js'
 
-/** Milliseconds of the shortest slice, and without any hint after which the next one begins another. */
+/** The length of the shortest slice in ms. After as many ms without a hint, the next hint starts a new slice. */
 const shortestSliceMs = 1
 
-/** UTF-16 units that may wait. Redis itself gives up a subscriber for whom 32 MB do. */
+/** The most UTF-16 units that may wait. Redis itself disconnects a subscriber for whom 32 MB wait. */
 const mostUnits = 16 * 1_048_576
 
 /**
- * Reads hints in their order: one that comes alone at once, and a burst in slices, between which the event loop turns. One
- * read of the socket can bring a thousand, and requests must not wait until all of them are applied.
+ * Reads hints in their order. A single hint is read at once, a burst in slices, between which the event loop turns. One read
+ * of the socket can bring a thousand hints, and requests must not wait until all of them are applied.
  *
- * A slice lasts as long as all else has taken since the one before, and at least 1 ms: however busy the node is, half of its
- * time is for hints, so that it does not fall behind those who write.
+ * A slice lasts as long as everything else has taken since the slice before, but at least 1 ms. So even a busy node spends
+ * half of its time on hints and does not fall behind the nodes that write.
  */
 export class HintQueue {
   #waiting: string[] = []
   #units = 0
-  /** Monotonic ms: when the present slice is over, and when the last hint had been read. */
+  /** The end of the present slice, and the moment after the last hint was read, in monotonic ms. */
   #until = 0
   #endedAt = Number.NEGATIVE_INFINITY
   #pause: NodeJS.Immediate | undefined
@@ -24,7 +24,7 @@ export class HintQueue {
 
   /**
    * @param read must not throw
-   * @param lost called when what was waiting has become too much, and was dropped
+   * @param lost called when too many hints were waiting and were dropped
    */
   constructor(
     private readonly read: (text: string) => void,
@@ -62,7 +62,7 @@ export class HintQueue {
       this.#endedAt = this.clock.now()
       if (this.#stopped) return
     } while (count < this.#waiting.length && this.#endedAt < this.#until)
-    // All at once: to shift a long array moves all the rest each time.
+    // Removed in one step, because each `shift` of a long array moves all the rest.
     this.#waiting = this.#waiting.slice(count)
     if (this.#waiting.length > 0) this.#pauseBeforeNext()
   }

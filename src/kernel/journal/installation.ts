@@ -1,6 +1,6 @@
 /**
- * Who this installation is, as the first migration wrote it to Postgres. Known once the schema exists; parts
- * that need it are given this object and ask when they are used.
+ * The identity of this installation, which the first migration wrote to Postgres. It is known only once the schema exists, so
+ * the parts that need it keep this object and read it at each use.
  */
 export class Installation {
   #known: { readonly namespace: string; readonly secret: Buffer } | undefined
@@ -9,18 +9,18 @@ export class Installation {
     this.#known = known
   }
 
-  /** Begins every Redis key and channel, so that services, stages and test runs can share a Redis. */
+  /** The prefix of every Redis key and channel, so that services, stages and test runs can share one Redis. */
   get namespace(): string {
     return this.#get().namespace
   }
 
-  /** Signs what goes through Redis; never leaves Postgres and this process. */
+  /** Signs what goes through Redis. It never leaves Postgres and the nodes. */
   get secret(): Buffer {
     return this.#get().secret
   }
 
   #get(): { readonly namespace: string; readonly secret: Buffer } {
-    if (!this.#known) throw new Error('The installation is not known before the migrations have run')
+    if (!this.#known) throw new Error('The installation was read before the migrations had run')
     return this.#known
   }
 }

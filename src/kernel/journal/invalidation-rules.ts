@@ -1,13 +1,13 @@
 import type { DomainEventClass, PayloadOf } from '../domain/domain-event.js'
 import type { JournalMessage } from './journal.js'
 
-/** What an event makes stale: keys of the query that declares it, and tags, which all queries share. */
+/** What an event makes stale: keys of the query that declares the mapping, and tags, which all queries share. */
 export interface Invalidation {
   readonly keys?: readonly string[]
   readonly tags?: readonly string[]
 }
 
-/** One event and what it makes stale. Made by `on`, which ties the mapping's argument to the event's payload. */
+/** An event and what it makes stale. `on` creates it and gives the mapping's argument the type of the event's payload. */
 export interface EventMapping {
   readonly event: DomainEventClass
   readonly map: (payload: never) => Invalidation
@@ -20,46 +20,46 @@ export function on<Event extends DomainEventClass>(
   return { event, map }
 }
 
-/** Postgres carries no NUL, and no half of a surrogate pair: what is named by one could never be removed. */
+/** Whether Postgres can store the name: it refuses NUL and half a surrogate pair, so no event could remove such a name. */
 export function isText(name: string): boolean {
   return name.isWellFormed() && !name.includes('\0')
 }
 
-/** @throws TypeError if no event could carry the tag */
+/** @throws TypeError if no event can carry the tag */
 export function assertTag(tag: string): void {
   if (typeof tag !== 'string' || !isText(tag)) {
     throw new TypeError(
-      `A tag is text without NUL and without half a surrogate pair, not ${JSON.stringify(tag)}`,
+      `A tag is text without NUL and without half a surrogate pair, unlike ${JSON.stringify(tag)}`,
     )
   }
 }
 
 /**
- * Names in the table of last invalidations. They cannot meet: the character after the prefix of a cache's
- * name is never part of the name itself.
+ * The names in the table of last invalidations. Two different things never have the same name, because the name of a cache
+ * contains no colon.
  */
 export const dependencyOn = {
   key: (cache: string, key: string): string => `k:${cache}:${key}`,
-  /** @throws TypeError if no event could carry the tag */
+  /** @throws TypeError if no event can carry the tag */
   tag: (tag: string): string => {
     assertTag(tag)
     return `t:${tag}`
   },
   cache: (cache: string): string => `c:${cache}`,
-  /** Raised with each key of the cache: for a value that depends on too many of them to name each. */
+  /** Invalidated with each key of the cache. A value that depends on too many keys depends on this name instead. */
   anyKey: (cache: string): string => `K:${cache}`,
-  /** Raised with each tag. */
+  /** Invalidated with each tag. */
   anyTag: 'T',
-  /** Any key of the cache that a key is of; undefined for what is not the name of a key. */
+  /** The `anyKey` of the cache to which a key belongs; undefined if the name is not that of a key. */
   anyKeyLike: (name: string): string | undefined =>
     isOfKey(name) ? dependencyOn.anyKey(name.slice(2, name.indexOf(':', 2))) : undefined,
   isTag: (name: string): boolean => name.startsWith('t:'),
 }
 
 /**
- * Names of keys of one cache, and of tags, with what stands for any of them.
+ * The names of keys of one cache and of tags, with `anyKey` and `anyTag` where they apply.
  *
- * @param anyKey made once by who calls this for each event
+ * @param anyKey a caller who needs it for each event can make it once
  */
 export function namesOf(
   cache: string,
@@ -69,7 +69,7 @@ export function namesOf(
 ): string[] {
   const ofTags = namesOfTags(tags)
   if (keys.length === 0) return ofTags
-  // Of its size from the begin: one that grows gets room for 16 more, which at each event that is applied shows.
+  // Created with its final length: a growing array gets room for 16 more elements, which is noticeable at each event.
   const names = new Array<string>(keys.length + 1 + ofTags.length)
   let count = 0
   for (const key of keys) names[count++] = dependencyOn.key(cache, key)
@@ -82,14 +82,14 @@ export function namesOfTags(tags: readonly string[]): string[] {
   return tags.length === 0 ? [] : [...tags.map(dependencyOn.tag), dependencyOn.anyTag]
 }
 
-/** Whether a name is that of a key, and not of a tag or a cache. */
+/** Whether a name is that of a key. */
 export function isOfKey(name: string): boolean {
   return name.startsWith('k:')
 }
 
 /**
- * What becomes of a value: it is older than a committed write (`supersede`), past its time (`expire`), or taken away
- * (`remove`). The three differ in what fail-safe may still do with it.
+ * What happens to a value: a committed write makes it outdated (`supersede`), its time to live ends (`expire`), or it must
+ * not be used any more (`remove`). The three differ in what fail-safe may still do with it.
  */
 export type InvalidationKind = 'supersede' | 'expire' | 'remove'
 
@@ -100,8 +100,8 @@ export interface Invalidating {
 }
 
 /**
- * What to do with one message: what to invalidate, or a flush for something that nobody here understands; and why.
- * What may have been a removal flushes as one.
+ * What a message does on this node: it invalidates names or, if the node cannot read it, flushes everything. A message that
+ * may have been a removal flushes with `remove`.
  */
 export type Effect =
   | { readonly invalidate: readonly Invalidating[]; readonly reason?: string }
@@ -115,15 +115,15 @@ interface Rule {
 }
 
 /**
- * How this version of the service reads events. Each node maps events by its own rules, so that two versions
- * side by side invalidate by what their own queries depend on.
+ * What events make stale, by this version of the service. Each node uses its own rules, so two versions can run side by
+ * side, and each invalidates what its own queries depend on.
  */
 export class InvalidationRules {
   readonly #rules = new Map<string, Rule>()
   readonly #listenersByModule = new Map<string, Set<string>>()
   readonly #known = new Set<string>()
 
-  /** @param events every event of every module, also those that no query listens to */
+  /** @param events every event of every module, including those without a listener */
   constructor(events: readonly DomainEventClass[] = []) {
     for (const event of events) this.#known.add(event.eventName)
   }
@@ -151,7 +151,7 @@ export class InvalidationRules {
     this.#rules.set(event.eventName, rule)
   }
 
-  /** Never throws: a message that cannot be understood flushes what it might have made stale. */
+  /** Never throws. A message that this node does not understand flushes all that it may have made stale. */
   effectOf(message: JournalMessage): Effect {
     const rule = this.#rules.get(message.type)
     if (!rule) return this.#effectOfUnmapped(message.type)
@@ -159,10 +159,10 @@ export class InvalidationRules {
     try {
       payload = rule.event.schema.safeParse(message.payload)
     } catch (error) {
-      // A refinement or transformation of the schema may throw, and zod lets it.
+      // A refinement or transformation of the schema may throw, and zod does not catch that.
       return flush(message.type, `the schema of ${message.type} threw: ${String(error)}`)
     }
-    // Tags are shared, so what one query's mapping would have said may concern entries of any other.
+    // All queries share the tags, so the mapping of one query could have made entries of any other stale.
     if (!payload.success) return flush(message.type, `the payload of ${message.type} does not fit its schema`)
     try {
       return { invalidate: rule.mappers.map((mapper) => mapper(payload.data as never)) }
@@ -173,10 +173,10 @@ export class InvalidationRules {
 
   #effectOfUnmapped(type: string): Effect {
     if (this.#known.has(type)) return { invalidate: [] }
-    // A newer kernel's own removal: it may concern any cache.
+    // It may be a removal of a newer kernel, in any cache.
     if (moduleOf(type) === kernelModule) return flush(type, `${type} is unknown here`)
-    // A newer version of the service raised it. Only queries that listen to that module can depend on it,
-    // so a rolling upgrade does not empty every cache with every event.
+    // A newer version of the service raised it. Only queries that listen to its module can depend on it. So the other caches
+    // keep their entries during a rolling upgrade.
     const listeners = this.#listenersByModule.get(moduleOf(type))
     if (!listeners) return { invalidate: [] }
     const names = [...listeners].map(dependencyOn.cache)
@@ -184,7 +184,7 @@ export class InvalidationRules {
   }
 }
 
-/** Whose messages are the kernel's own. */
+/** The module of the kernel's own messages. */
 const kernelModule = 'cache'
 
 function flush(type: string, reason: string): Effect {

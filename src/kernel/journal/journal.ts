@@ -1,74 +1,74 @@
 import type { PooledClient } from '../persistence/connections.js'
 
-/** An event with its place in the one order that all nodes agree on. */
+/** An event with its position in the order that all nodes share. */
 export interface JournalMessage {
-  /** 1 and up, without gaps, in the order of commit. */
+  /** From 1, without gaps, in the order of commits. Transactions that overlap may have either order. */
   readonly position: number
-  /** The numbering call that gave the position; two histories of one database differ in it. */
+  /** The numbering call that gave the position. Two histories of one database differ in it. */
   readonly numberingId: string
   readonly type: string
   readonly payload: unknown
 }
 
 export interface JournalHead {
-  /** Which history of which database this is; positions of different epochs do not compare. */
+  /** Identifies the database and its history. Positions of different epochs cannot be compared. */
   readonly epoch: string
-  /** 0 while nothing has been numbered. */
+  /** The last position; 0 before anything was numbered. */
   readonly head: number
   readonly headId: string | null
 }
 
 export interface NumberingResult extends JournalHead {
-  /** How many rows this call numbered: they are `head - numbered + 1 … head`. */
+  /** How many rows this call numbered: those from `head - numbered + 1` to `head`. */
   readonly numbered: number
-  /** Those rows, ascending, if they are few; else they have to be read. */
+  /** Those rows in ascending order, if they are few. Otherwise the caller has to read them. */
   readonly messages?: readonly JournalMessage[]
 }
 
-/** A position together with who gave it: what one history of a database claims. */
+/** A position and the numbering call that gave it. Together they show whether two histories agree. */
 export interface Place {
   readonly position: number
   readonly numberingId: string
 }
 
-/** What one snapshot of the database shows. */
+/** What a check reads, all of it in one snapshot of the database. */
 export interface JournalPage extends JournalHead {
-  /** Committed rows without a position existed in that snapshot. */
+  /** Whether there are committed rows without a position. */
   readonly unnumbered: boolean
-  /** Who numbered the position asked for; null if that row is gone. */
+  /** The numbering call of the position after which was read; null if that row does not exist. */
   readonly afterId: string | null
-  /** A row exists at one of the places asked about, and was numbered by another call. */
+  /** Whether another call has numbered one of the given places. */
   readonly contradicted: boolean
-  /** Ms since 1970 by the clock of Postgres: the cluster's clock. */
+  /** Ms since 1970 by the clock of Postgres, which is the clock of the cluster. */
   readonly clockMs: number
-  /** Ascending, of positions greater than the one asked for, at most as many as asked for. */
+  /** In ascending order, those that follow the given position. */
   readonly messages: readonly JournalMessage[]
 }
 
-/** The protocol's side of Postgres. Every call may reject; none holds a lock when it has returned. */
+/** What the protocol asks of Postgres. Every call may reject. None holds a lock after it has returned. */
 export interface Journal {
-  /** Numbers committed rows, at most `atMost`, in a short transaction of its own. */
+  /** Gives positions to committed rows, at most `atMost`, in a short transaction of its own. */
   number(atMost: number): Promise<NumberingResult>
   /**
-   * As `number`, sent at once behind whatever has been sent on a borrowed connection. This and the next are absent
-   * where a journal has nothing to do with that connection's database.
+   * Like `number`, but on a borrowed connection, and sent at once behind what was sent on it before. A journal that does not
+   * use the database of that connection has neither this method nor the next.
    */
   numberOn?(connection: Pick<PooledClient, 'query'>, atMost: number): Promise<NumberingResult>
   /**
-   * Numbers in the transaction of a borrowed connection, its own events among the others, and commits it. Declines rather
-   * than wait for another numbering, and where others might have to wait long for this one.
+   * Gives positions in the transaction of a borrowed connection, including that transaction's own events, and commits it. It
+   * commits without numbering if it would have to wait for another numbering, or if others might wait long for this one.
    *
-   * @throws whatever COMMIT may; nothing has a position then
+   * @throws whatever COMMIT throws
    */
   numberAndCommit?(
     connection: Pick<PooledClient, 'query'>,
     atMost: number,
   ): Promise<{ readonly command: string; readonly numbering?: NumberingResult | undefined }>
   /**
-   * Head, messages after a position, whether any are unnumbered, and whether places still hold: one statement, one
-   * snapshot, no lock.
+   * Reads the head, the messages after a position, whether any rows have no position, and whether the places still exist. It
+   * is one statement, with one snapshot and without a lock.
    */
   read(after: number, atMost: number, places?: readonly Place[]): Promise<JournalPage>
-  /** Declares the history `seen` to be over, unless somebody has done so; returns the present epoch. */
+  /** Ends the epoch `seen`, unless another node has ended it already. Returns the present epoch. */
   beginEpoch(seen: string): Promise<string>
 }

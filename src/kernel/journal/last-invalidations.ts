@@ -1,16 +1,16 @@
-/** Slots of the two lesser tables. Few suffice: a collision there costs a fail-safe copy. */
+/** Slots of the two small tables. A collision there costs a reload (expired) or a fail-safe copy (removed). */
 const lesserSlotCount = 65_536
 
 /**
- * For each hashed key and tag, the position of its last invalidation: a fixed table of 8 bytes a slot.
+ * The position of the last invalidation of each key and tag. It is a hash table of fixed size with 8 bytes a slot.
  *
- * Two names that share a slot cost a needless reload, never a stale answer, so the table needs no
- * eviction and no locking; applying one event, removing a tag of a million entries and flushing
- * everything are O(1). The hash is seeded per process, so that nobody can choose names that collide.
- * (Murmur3's finaliser over a multiplicative string hash; public domain, Austin Appleby.)
+ * Two names that share a slot may cost a needless reload, but never a stale answer. So the table never evicts anything.
+ * Invalidating a name, removing a tag of a million entries and flushing everything each take constant time. Each process
+ * has its own random seed, so that nobody can choose names that collide. (The hash is Murmur3's finaliser over a
+ * multiplicative string hash; public domain, Austin Appleby.)
  *
- * There are three kinds. What is *superseded* is older than a committed write. What is *expired* counts as past its
- * time. What is *removed* is superseded, and its fail-safe copy is gone as well.
+ * There are three kinds of invalidations. A *superseded* value is older than a committed write. An *expired* value counts as
+ * past its time to live. A *removed* value is superseded, and fail-safe must not use it, either.
  */
 export class LastInvalidations {
   readonly #superseded: PositionTable
@@ -29,7 +29,7 @@ export class LastInvalidations {
     this.#seed = seed
   }
 
-  /** Everything loaded before this position is stale, whatever its key. */
+  /** Every value loaded before this position is stale, whatever its key. */
   get floor(): number {
     return this.#superseded.floor
   }
@@ -72,17 +72,17 @@ export class LastInvalidations {
     this.#removed.raiseFloor(position)
   }
 
-  /** Positions of another epoch mean nothing: forget them all, and trust nothing older than `floor`. */
+  /** Forgets all positions, because those of another epoch mean nothing. Values older than `floor` are stale. */
   reset(floor: number): void {
     this.#superseded.reset(floor)
     this.#expired.reset(0)
-    // What was removed below the floor is not known here: L2 may still hold a copy of it.
+    // This node does not know what was removed below the floor, and L2 may still hold copies of it.
     this.#removed.reset(floor)
   }
 
-  /** Whether nothing of the slots was superseded or expired after a position. Asked at every read. */
+  /** Whether none of the slots was superseded or expired after a position. Called at every read. */
   isCurrent(position: number, slots: ArrayLike<number>): boolean {
-    // Only values older than the newest invalidation there was are looked up: each slot is a miss of the processor's caches.
+    // A value that is newer than every invalidation needs no look-up. Each look-up of a slot misses the processor's caches.
     return (
       (position >= this.#superseded.newest || position >= this.#superseded.lastOf(slots)) &&
       (position >= this.#expired.newest || position >= this.#expired.lastOf(slots))
@@ -140,7 +140,7 @@ class PositionTable {
   }
 }
 
-/** A small table for what is rare; it takes no memory until it is used. */
+/** A small table for rare invalidations. It takes no memory until it is used. */
 class LesserTable {
   /** The newest position that any slot, or all of them, were raised to. */
   newest = 0

@@ -1,16 +1,16 @@
 import type { Clock } from '../clock.js'
 
-/** A jump of the wall clock against the monotonic one beyond this, in ms, means that the machine was suspended. */
+/** If the wall clock moves against the monotonic one by more ms than this, the machine was suspended or its clock was set. */
 const suspensionToleranceMs = 100
 
 /**
- * The right to serve from the caches, bought by a check and counted from *before* it was sent: counted from
- * the reply, a slow answer would stretch the bound by its own delay.
+ * The right to answer from the caches for a limited time. Each successful check renews it. It counts from *before* the check
+ * was sent: counted from the reply, a slow reply would extend the bound on staleness by its own delay.
  */
 export class Lease {
   #until = Number.NEGATIVE_INFINITY
   #offset = 0
-  /** The turn of the event loop in which it was last seen to hold, and when that was. */
+  /** The turn of the event loop in which the lease was last found valid, and the time of that. */
   #seenIn = -1
   #seenAt = 0
 
@@ -20,7 +20,7 @@ export class Lease {
   ) {}
 
   /**
-   * @param startedAt monotonic ms, noted before the check's first statement
+   * @param startedAt monotonic ms before the check's first statement
    * @param startedAtWall wall clock at that moment
    */
   renew(startedAt: number, startedAtWall: number): void {
@@ -35,17 +35,17 @@ export class Lease {
   }
 
   /**
-   * When it was seen to hold, in monotonic ms of this turn of the event loop; undefined if it does not.
+   * When the lease was found valid in this turn of the event loop, in monotonic ms; undefined if it is not valid.
    *
-   * The clocks are looked at once a turn. Whatever is answered in it was asked for before it, and the bound is counted
-   * to the arrival of the request. Two looks at clocks would be two thirds of what a hit costs.
+   * The clocks are read once a turn, because reading them at each hit would be two thirds of its cost. Requests that are
+   * answered in a turn arrived before it, and the bound on staleness ends when the request arrives.
    */
   heldAt(): number | undefined {
     const turn = this.clock.turn()
     if (turn === this.#seenIn) return this.#seenAt
     const now = this.clock.now()
     if (now >= this.#until) return undefined
-    // While a machine is suspended its monotonic clock stands still and the lease would outlive the night.
+    // While a machine is suspended, its monotonic clock stands still. A lease would survive a night of that.
     if (Math.abs(this.clock.wall() - now - this.#offset) <= suspensionToleranceMs) {
       this.#seenIn = turn
       this.#seenAt = now

@@ -1,31 +1,31 @@
 import { hash } from 'node:crypto'
 
-/** Bytes of the secret, as the first migration makes it. A shorter one is filled up with zeros, of a longer one these count. */
+/** Bytes of the secret, as the first migration creates it. A shorter secret is padded with zeros, a longer one is cut. */
 const secretLength = 32
 
-/** Bytes of the longest input whose buffer is kept for the next: longer than nearly any hint or entry. */
+/** The buffer of an input of at most this many bytes is used again. Nearly all hints and entries are shorter. */
 const longestKept = 1_048_576
 
 /**
- * Signs what goes through Redis, each message together with the name under which it does, so that none can be
- * passed off under another.
+ * Signs messages that go through Redis. Each is signed together with its name (the Redis key or channel), so that nobody can
+ * store or send it under another name.
  *
- * BLAKE2b of the secret and the message behind it, which is a sound MAC (as SHA-256 of them would not be: whoever has one
- * could make that of a longer message), in one call: a sixteenth of the time of an HMAC-SHA-256 for 150 bytes, on Node 24. The
- * secret does not fill a block of the hash, which would be hashed as well: 3 % of a read from L2. The name's length comes
- * before the name, so that no byte can move from one to the other.
+ * The signature is BLAKE2b of the secret, the name and the message. That is a secure MAC. SHA-256 of the same input would not
+ * be one: whoever knows it could extend the message. BLAKE2b takes one call, and for 150 bytes a sixteenth of the time of an
+ * HMAC-SHA-256 on Node 24. The secret is not padded to a full block of the hash, which would cost 3 % of a read from L2. The
+ * length of the name comes before the name, so that no byte can move between the name and the message.
  */
 export class Mac {
-  /** For the secret, the name and the message; grows with what is signed. */
+  /** Holds the secret, the name and the message. It grows with the messages. */
   #input = Buffer.alloc(16_384)
 
-  /** @param installation its secret is asked for at each use: it is not known before the migrations have run */
+  /** @param installation its secret is read at each use, because it is not known before the migrations have run */
   constructor(private readonly installation: { readonly secret: Buffer }) {}
 
   /**
-   * @param atMost bytes of the message, or more
-   * @param write writes the message into the buffer from that place on, and tells where it ends
-   * @returns 64 bytes as a string: a buffer of its own for each takes 1.1 µs more, and the hash 0.7
+   * @param atMost an upper limit for the bytes of the message
+   * @param write writes the message into the buffer, from `start`, and returns where it ends
+   * @returns 64 bytes as a string. A buffer for each would take 1.1 µs more, while the hash takes 0.7
    */
   of(
     name: string,

@@ -5,13 +5,13 @@ import type { HintChannel, HintListener } from './hint-channel.js'
 import type { Installation } from './installation.js'
 import { Mac } from './mac.js'
 
-/** Milliseconds between attempts to listen again, and between two questions whether the connection lives. */
+/** Milliseconds between two attempts to listen, and between two pings of the connection. */
 const retryMs = 500
 const pingIntervalMs = 2_000
 
 /**
- * The channel's name, made of the installation's secret: whoever may connect to a database can listen and notify there, and
- * would have every node make one check after the other.
+ * The name of the channel, derived from the installation's secret. Any role that can connect to the database can listen and
+ * notify there. If it knew the name, it could make every node run one check after the other.
  */
 export function notifyChannelOf(installation: Pick<Installation, 'secret'>): string {
   const mac = new Mac(installation).of('NOTIFY', 0, (_, start) => start, 'hex')
@@ -19,8 +19,8 @@ export function notifyChannelOf(installation: Pick<Installation, 'secret'>): str
 }
 
 /**
- * Hints without Redis: the numbering transaction itself sends `NOTIFY` with epoch and head. It must be a
- * direct connection: behind PgBouncer's transaction mode, LISTEN hears nothing.
+ * Hints without Redis: the numbering transaction itself sends `NOTIFY` with epoch and head. The connection must be direct:
+ * with PgBouncer in transaction mode in between, LISTEN receives nothing.
  */
 export class NotifyHints implements HintChannel {
   readonly #stop = new AbortController()
@@ -37,7 +37,7 @@ export class NotifyHints implements HintChannel {
     this.#loop = this.#listen(listener)
   }
 
-  /** The numbering call has notified already, in the transaction that gave the positions. */
+  /** Does nothing: the numbering call has sent `NOTIFY` in the transaction that gave the positions. */
   publish(): void {}
 
   async stop(): Promise<void> {
@@ -56,7 +56,7 @@ export class NotifyHints implements HintChannel {
         keepAlive: true,
       })
       client.on('error', (error) => this.logger.debug({ err: error }, 'the listener’s connection broke'))
-      // A connection that ended is replaced at once, not at its next ping.
+      // A connection that has ended is replaced at once, not at its next ping.
       const ended = new AbortController()
       client.on('end', () => ended.abort())
       const over = AbortSignal.any([signal, ended.signal])
@@ -72,7 +72,7 @@ export class NotifyHints implements HintChannel {
       } catch (error) {
         if (!signal.aborted) this.logger.debug({ err: error }, 'listening for hints failed, trying again')
       }
-      // Not waited for: a connection that has gone silent would not answer this either.
+      // Not awaited, because a connection that has gone silent would not answer this, either.
       client.end().catch(() => {})
       await this.clock.sleep(retryMs, signal)
     }
@@ -82,5 +82,5 @@ export class NotifyHints implements HintChannel {
 function receive(payload: string, listener: HintListener): void {
   const match = /^([0-9a-f]{16}) ([1-9]\d{0,15})$/.exec(payload)
   if (match) listener.hint({ epoch: match[1] as string, head: Number(match[2]), messages: [] })
-  else listener.rejected('not an epoch and a head')
+  else listener.rejected('it is not an epoch and a head')
 }

@@ -3,7 +3,7 @@ import type { PooledClient } from '../persistence/connections.js'
 import type { Journal, JournalMessage, JournalPage, NumberingResult, Place } from './journal.js'
 
 interface PageRow {
-  /** Null after a crash of Postgres, until somebody has begun another. */
+  /** Null after a crash of Postgres, until a node has started a new epoch. */
   epoch: string | null
   head: string
   head_id: string | null
@@ -26,19 +26,19 @@ interface NumberingRow {
 
 export interface PostgresJournalOptions {
   readonly databaseUrl: string
-  /** Where to `NOTIFY` in the numbering transaction, asked for at each; absent when hints go over Redis. */
+  /** The channel on which the numbering transaction sends `NOTIFY`; absent when hints go through Redis. */
   readonly notifyChannel?: (() => string) | undefined
-  /** Milliseconds after which a call is given up and its connection thrown away. */
+  /** Milliseconds after which a call fails and its connection is closed. */
   readonly timeoutMs: number
   readonly applicationName: string
 }
 
-/** Is never the present one, so that none is ended that has begun meanwhile. */
+/** No epoch has this name. So `begin_epoch` starts one if there is none, and never ends one that another node has started. */
 const noEpoch = ''
 
 /**
- * Has connections of its own: were checks to queue behind loads, a burst of misses could starve the very
- * check that would end it. Two of them, so that a check does not wait behind a numbering that waits for its lock.
+ * Has connections of its own. If checks queued behind loads, the lease could end during a burst of misses, which would turn
+ * the hits into further loads. It has two, so that a check need not wait for a numbering that waits for its lock.
  */
 export class PostgresJournal implements Journal {
   #pool: pg.Pool
@@ -47,7 +47,7 @@ export class PostgresJournal implements Journal {
     this.#pool = this.#openPool()
   }
 
-  /** Every connection opened so far may lead to a server that is no longer the primary. */
+  /** Opens new connections, because the present ones may lead to a server that is no longer the primary. */
   replaceConnections(): void {
     const old = this.#pool
     this.#pool = this.#openPool()
@@ -68,8 +68,9 @@ export class PostgresJournal implements Journal {
   }
 
   /**
-   * One message, which Postgres has as a whole or not at all: of two, a node that is paused between them would keep the
-   * numbering's lock from everybody. Deferred constraints come first, as one may wait for another transaction.
+   * Sends all statements in one message, which Postgres receives as a whole or not at all. A node that was paused between two
+   * messages would block the numbering on every node. Deferred constraints are checked before the numbering takes its lock,
+   * because such a check may wait for another transaction.
    */
   async numberAndCommit(connection: Pick<PooledClient, 'query'>, atMost: number) {
     const { notifyChannel } = this.options
@@ -143,11 +144,11 @@ export class PostgresJournal implements Journal {
       application_name: `${applicationName} journal`,
       max: 2,
       connectionTimeoutMillis: timeoutMs,
-      // The pool closes a connection whose query failed, so one that went silent is not borrowed again.
+      // The pool closes a connection whose query failed, so a connection that went silent is not borrowed again.
       query_timeout: timeoutMs,
       keepAlive: true,
     })
-    // An idle connection that breaks is replaced at the next call; without a listener it would end the process.
+    // An idle connection that breaks is replaced at the next call. Without a listener the error would end the process.
     pool.on('error', () => {})
     return pool
   }
@@ -170,6 +171,8 @@ function messageOf([position, numberingId, type, payload]: MessageRow): JournalM
 function onlyRow<Row>(rows: readonly Row[]): Row {
   const [row] = rows
   if (!row)
-    throw new Error('The journal has no head row: has somebody emptied aftercommit_kernel.journal_head?')
+    throw new Error(
+      'A table of the kernel has no row: was aftercommit_kernel.journal_head or installation emptied?',
+    )
   return row
 }

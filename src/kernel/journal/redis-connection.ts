@@ -1,13 +1,13 @@
 import { Redis } from 'ioredis'
 
-/** Longest pause in ms between two attempts to reconnect. */
+/** The longest pause between two attempts to reconnect, in ms. */
 const longestRetryMs = 500
 
 /**
- * A connection that fails at once while Redis is away: nothing in this service may wait for Redis, and what
- * was queued meanwhile would be old news when it is delivered.
+ * Creates a connection whose commands fail at once while Redis is away. Nothing in this service may wait for Redis, and
+ * queued commands would be out of date when they were sent.
  *
- * @param timeoutMs milliseconds until a command, or an attempt to connect, is given up
+ * @param timeoutMs milliseconds after which a command fails; an attempt to connect has at least 1,000
  */
 export function createRedis(url: string, timeoutMs: number, name: string): Redis {
   return new Redis(url, {
@@ -15,11 +15,11 @@ export function createRedis(url: string, timeoutMs: number, name: string): Redis
     connectionName: name,
     connectTimeout: Math.max(timeoutMs, 1_000),
     commandTimeout: timeoutMs,
-    // How long a connection that is given up may still look alive.
+    // How long a connection that was closed here may still look alive.
     disconnectTimeout: timeoutMs,
     enableOfflineQueue: false,
     enableAutoPipelining: true,
-    // What is pipelined waits until the event loop comes round again: hints do not, and reads of L2 have done so already.
+    // Pipelined commands wait for the next turn of the event loop. Hints should not wait, and reads of L2 have waited already.
     autoPipeliningIgnoredCommands: ['publish', 'getrange', 'mget', 'aftercommitRead'],
     autoResendUnfulfilledCommands: false,
     maxRetriesPerRequest: 0,

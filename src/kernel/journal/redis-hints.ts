@@ -5,23 +5,23 @@ import type { EncodedHint, Hint, HintCodec } from './hint.js'
 import type { HintChannel, HintListener } from './hint-channel.js'
 import { HintQueue } from './hint-queue.js'
 
-/** How often, in ms, a subscriber asks whether its connection still lives: silence looks the same either way. */
+/** Milliseconds between two pings. Without them a broken connection looks like one on which nothing is published. */
 const pingIntervalMs = 2_000
 
-/** Hints from here that are remembered until they are heard; a full batch has 8. */
+/** How many of its own hints a node remembers until it receives them. A full batch has 8. */
 const mostSent = 64
 
-/** Hints over Redis Pub/Sub, on a connection of its own, as a subscribed one cannot publish. */
+/** Hints through Redis Pub/Sub. It listens on a connection of its own, because a subscribed connection cannot publish. */
 export class RedisHints implements HintChannel {
   readonly #subscriber: Redis
   readonly #pending = new Set<Promise<unknown>>()
   readonly #stop = new AbortController()
   #pings: Promise<void> | undefined
-  /** The newest from here. Heard as well, as by all who are subscribed, they need be neither verified nor read again. */
+  /** The newest hints that this node sent. It receives them like all subscribers, but need not verify or parse them. */
   #sent: EncodedHint[] = []
   #queue: HintQueue | undefined
 
-  /** @param publisher shared with L2 and closed by its owner; must fail, not queue, while Redis is away */
+  /** @param publisher shared with L2 and closed by its owner. While Redis is away it must fail, and not queue */
   constructor(
     private readonly publisher: Redis,
     private readonly codec: HintCodec,
@@ -42,13 +42,13 @@ export class RedisHints implements HintChannel {
     )
     this.#queue = queue
     this.#subscriber.on('messageBuffer', (_channel: Buffer, message: Buffer) => {
-      // Before it is read as text, or takes the place of a hint that waits.
+      // Checked before it is decoded as text or takes up room in the queue.
       if (message.length > this.codec.longestBytes) listener.rejected('it is longer than any hint')
       else queue.push(message.toString())
     })
     this.#subscriber.on('ready', () => {
-      // What was published while the connection was away is lost, and nothing in Redis tells how much.
-      // Asking only once the subscription stands leaves no window between the two.
+      // Hints that were published while the connection was away are lost, and Redis does not say how many. The check is asked
+      // for after the subscription is active, so that no hint can be lost between the two.
       this.#subscriber.subscribe(this.codec.channel).then(
         () => {
           this.#sent = []
@@ -56,7 +56,7 @@ export class RedisHints implements HintChannel {
         },
         (error: unknown) => {
           this.logger.debug({ err: error }, 'subscribing to hints failed')
-          // Tried again with the next connection: left as it is, the node would stay deaf.
+          // A new connection tries again. Otherwise the node would hear no more hints.
           if (!this.#stop.signal.aborted) this.#subscriber.disconnect(true)
         },
       )
@@ -74,13 +74,13 @@ export class RedisHints implements HintChannel {
     this.#stop.abort()
     await this.#pings
     await Promise.all(this.#pending)
-    // First, as a connection that is closing may still bring something.
+    // The queue stops first, because a connection that is closing may still deliver something.
     this.#queue?.stop()
     this.#subscriber.disconnect()
   }
 
   #publish(encoded: EncodedHint): void {
-    // Whoever does not listen will not hear it.
+    // While this node is not connected it will not receive the hint.
     if (this.#subscriber.status === 'ready') this.#sent.push(encoded)
     if (this.#sent.length > mostSent) this.#sent.shift()
     const published = this.publisher
@@ -95,13 +95,13 @@ export class RedisHints implements HintChannel {
     try {
       hint = this.#takeSent(text) ?? this.codec.decode(text)
     } catch {
-      // Signed by us, yet not ours to read: a newer version's format.
+      // The signature is valid, but the content is not: another release may have sent it.
     }
     if (hint) listener.hint(hint)
-    else listener.rejected('the signature does not match, or its format is not known here')
+    else listener.rejected('its signature does not match, or its format is unknown here')
   }
 
-  /** Redis keeps the order of what one connection publishes: what was sent before has been heard, or will not be. */
+  /** Redis keeps the order of one connection, so hints sent before this one have been received or never will be. */
   #takeSent(text: string): Hint | undefined {
     const index = this.#sent.findIndex((sent) => sent.text === text)
     return index < 0 ? undefined : this.#sent.splice(0, index + 1)[index]?.hint
@@ -115,7 +115,7 @@ export class RedisHints implements HintChannel {
     }
   }
 
-  /** A cable that was pulled sends no FIN: without this a node would stay deaf, or mute, until TCP gives up. */
+  /** A pulled cable sends no FIN. Without this, a node would not hear or send hints until TCP gives up. */
   async #reconnectIfSilent(connection: Redis): Promise<void> {
     if (connection.status !== 'ready' || this.#stop.signal.aborted) return
     try {

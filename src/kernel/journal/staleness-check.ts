@@ -7,23 +7,23 @@ import type { ConsistencyToken } from './consistency-token.js'
 import type { Journal, JournalPage, Place } from './journal.js'
 import type { Lease } from './lease.js'
 
-/** How many messages one statement fetches. */
+/** The most messages that one statement reads. */
 export const pageSize = 2_000
 
 export interface StalenessCheckOptions {
-  /** Mean milliseconds between two checks; several must fit into the lease. */
+  /** Milliseconds between two checks, on average. Several checks must fit into the lease. */
   readonly intervalMs: number
-  /** How many of the newest events a starting node applies, so that it can trust L2 entries that old. */
+  /** How many of the newest events a starting node applies, so that it can use L2 entries that are as old. */
   readonly replayAtStart: number
 }
 
 /**
- * The one mechanism behind every lost message, deaf node, dead writer and cut-off dispatcher: several times
- * within `maxStaleness` a node asks Postgres itself, and only then may it serve from its caches.
+ * Makes up for every lost hint and every writer or dispatcher that died. Several times within `maxStaleness` a node asks
+ * Postgres what it has missed. Only a node that has done so may answer from its caches.
  */
 export class StalenessCheck {
   readonly #checks: Coalesced<void>
-  /** Why the newest check failed; undefined once one has succeeded again. */
+  /** Why the latest check failed; undefined if it succeeded. */
   lastFailure: unknown
   readonly #stop = new AbortController()
   #loop: Promise<void> | undefined
@@ -32,7 +32,7 @@ export class StalenessCheck {
     private readonly journal: Journal,
     private readonly applied: AppliedJournal,
     private readonly lease: Lease,
-    /** Numbers what is committed and publishes it, so that a dead writer's events go out too. */
+    /** Numbers and publishes what is committed, including the events of a writer that died. */
     private readonly dispatch: () => Promise<unknown>,
     private readonly clock: Clock,
     private readonly logger: Logger,
@@ -50,7 +50,7 @@ export class StalenessCheck {
     })
   }
 
-  /** @throws what Postgres throws: a node that cannot check cannot start */
+  /** @throws what Postgres throws, because a node that cannot check must not start */
   async start(): Promise<void> {
     await this.#checks.run()
     this.#loop = this.#repeat()
@@ -63,16 +63,16 @@ export class StalenessCheck {
   }
 
   /**
-   * A check that begins after this call; concurrent callers share it. When it resolves, this node has applied
-   * every write that was committed before the call.
+   * Runs a check that starts after this call; concurrent callers share it. When it resolves, this node has applied every
+   * write that was committed before the call.
    *
-   * @throws what Postgres throws, in which case nothing changed
+   * @throws what Postgres throws; then the lease is not renewed
    */
   run(): Promise<void> {
     return this.#checks.run()
   }
 
-  /** Asks for a check without waiting for it: a hint showed that there is something to fetch. */
+  /** Asks for a check without waiting for it, because this node may have missed something. */
   request(): void {
     if (this.#stop.signal.aborted) return
     this.#checks
@@ -81,11 +81,11 @@ export class StalenessCheck {
   }
 
   /**
-   * Makes this node at least as new as a token. Without a token there is nothing to do.
+   * Makes this node at least as new as a token.
    *
-   * @returns what to answer instead of the request's token: never weaker, and never a forged far position,
-   *   which would send every later read of that client to the database
-   * @throws what Postgres throws when it has to be asked
+   * @returns the token to answer instead of the request's. It covers everything that the client can have seen. It is not a
+   *   forged position that is too high, which would make every later read of that client ask the database
+   * @throws what Postgres throws if it has to be asked
    */
   async satisfy(token: ConsistencyToken): Promise<ConsistencyToken> {
     if (this.#covers(token)) return token
@@ -104,7 +104,7 @@ export class StalenessCheck {
   async #repeat(): Promise<void> {
     const { signal } = this.#stop
     while (!signal.aborted) {
-      // Jitter keeps a fleet that started together from asking Postgres in step.
+      // The random part keeps nodes that started together from asking Postgres at the same moments.
       await this.clock.sleep(this.options.intervalMs * (0.75 + Math.random() / 2), signal)
       if (signal.aborted) return
       const failedBefore = this.lastFailure !== undefined
@@ -112,9 +112,12 @@ export class StalenessCheck {
         await this.#checks.run()
         if (failedBefore) this.logger.info('checks succeed again')
       } catch (error) {
-        // Once for each change, not several times a second for as long as Postgres is away.
+        // Logged once for each change. Otherwise there would be several lines a second while Postgres is away.
         if (!failedBefore)
-          this.logger.warn({ err: error }, 'checks fail: caches are not served once the lease is over')
+          this.logger.warn(
+            { err: error },
+            'checks fail: nothing is answered from the caches once the lease is over',
+          )
       }
     }
   }
@@ -124,12 +127,12 @@ export class StalenessCheck {
     const startedAtWall = this.clock.wall()
     let page = await this.#readOn()
     if (page.unnumbered) {
-      // The rows were committed, by a writer that died or was cut off, before or while we looked.
+      // Their writer died or was cut off after COMMIT, or is about to number them itself.
       await this.dispatch()
       page = await this.#readOn()
     }
-    // Whatever was committed before `startedAt` has a position up to this head: the first page saw none
-    // unnumbered, or they have been numbered since.
+    // Every write committed before `startedAt` has a position of at most this head: the first page saw no row without one, or
+    // these rows have been numbered since.
     const { epoch, head } = page
     while (this.applied.epoch === epoch && this.applied.position < head) await this.#readOn()
     if (this.applied.epoch !== epoch) throw new Error('the epoch changed during a check')
@@ -148,7 +151,7 @@ export class StalenessCheck {
   async #readOn(): Promise<JournalPage> {
     const { epoch, position, numberingId, unverified } = this.applied
     const page = await this.#read(position, pageSize, unverified)
-    // Somebody else entered a new epoch while we read: what was read for the old one proves nothing.
+    // This node entered a new epoch while it read, so what it read for the old one proves nothing.
     if (this.applied.epoch !== epoch) return this.#readOn()
 
     if (page.epoch !== epoch) return this.#enterEpoch(page)
@@ -174,8 +177,8 @@ export class StalenessCheck {
   }
 
   /**
-   * Everything older than the floor is a miss. A floor somewhat below the head, with the events since then
-   * applied, lets a node that starts after a deployment use what the others have put into L2.
+   * Values older than the floor are misses. The floor is somewhat below the head, and the events after it are applied. So a
+   * node that starts during a deployment can use what other nodes have put into L2.
    */
   async #enterEpoch(page: JournalPage): Promise<JournalPage> {
     const floor = Math.max(0, page.head - this.options.replayAtStart)
@@ -192,7 +195,7 @@ export class StalenessCheck {
   }
 }
 
-/** Whether the page holds every position that it should: none is missing between it and its head. */
+/** Whether the page has every position that it should have, so that no event is missing. */
 function isComplete(page: JournalPage, after: number): boolean {
   const expected = Math.min(pageSize, page.head - after)
   return page.messages.length === expected && (expected === 0 || page.messages[0]?.position === after + 1)

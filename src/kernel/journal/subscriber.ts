@@ -6,8 +6,8 @@ import type { HintChannel, HintListener } from './hint-channel.js'
 import type { StalenessCheck } from './staleness-check.js'
 
 /**
- * Applies hints that continue where this node stands; whatever else a hint may mean (a lost one before it, a
- * new epoch, a message too large to be sent along) is found out by a check, from Postgres.
+ * Applies hints that continue at this node's position. For any other hint it asks for a check: an earlier hint may be lost,
+ * the epoch may be new, or the messages may have been too large to send.
  */
 export class Subscriber implements HintListener {
   readonly statistics = { received: 0, rejected: 0, reconnects: 0 }
