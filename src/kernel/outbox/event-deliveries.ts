@@ -1,30 +1,30 @@
 import type { EntityManager } from 'typeorm'
 import type { Connections } from '../persistence/connections.js'
 
-/** One event on its way to one handler, claimed by this node. */
+/** An event for one handler, claimed by this node. */
 export interface Delivery {
   readonly handler: string
   readonly position: number
   readonly payload: unknown
-  /** 1 for the first attempt; also the fence that a completed claim is checked by. */
+  /** 1 for the first attempt. A claim can be completed only while this is still the latest attempt. */
   readonly attempt: number
 }
 
-/** What the handler's cursor has passed. */
+/** The deliveries of events that a handler's cursor has passed. */
 export interface NextDeliveries {
-  /** Ascending; all of them at their first attempt. */
+  /** In ascending order, all at their first attempt. */
   readonly deliveries: readonly Delivery[]
-  /** Whether there was more to pass. */
+  /** Whether there are more events behind these. */
   readonly behind: boolean
 }
 
-/** The state of the durable event handlers: one record for each event and handler, and a cursor for each handler. */
+/** The state of the durable event handlers: a record for each event and handler, and a cursor for each handler. */
 export class EventDeliveries {
   constructor(private readonly connections: Connections) {}
 
   /**
-   * Makes the handlers known. A new handler begins with the first event that the outbox still holds after
-   * this moment's head, not with history: a clone that adds a handler does not greet every old user.
+   * Registers handlers. A new handler starts with the first event after the present head, and not with older events: a new
+   * handler that welcomes users should not welcome every old user.
    */
   register(handlers: readonly string[]): Promise<void> {
     return this.#run(async (manager) => {
@@ -38,13 +38,15 @@ export class EventDeliveries {
   }
 
   /**
-   * Moves the handler's cursor on, and makes deliveries of the events that it passes, each claimed by this node already
-   * and its attempt counted, in one statement. Nodes that do so at once wait for each other, as the wait is short.
-   * Positions are without gaps and in commit order, so the cursor skips nothing: behind another node's move, what
-   * this statement's snapshot lacks is not passed. The cursor is a subquery to the events, as Postgres looks up an index
-   * by that; joined, it read the whole journal for each claim.
+   * Moves the handler's cursor forward, and creates deliveries for the handler's events that it passes. It is one statement,
+   * and the deliveries are already claimed by this node, with the attempt counted.
    *
-   * @param scanned how many positions it passes at most, where most events are not the handler's
+   * Nodes that do this at the same time wait for each other, for a short time. A statement that has waited sees the new
+   * cursor, but everything else as it was before the wait. It moves the cursor only as far as it sees the journal, and
+   * positions have no gaps, so no event is skipped. The cursor is a subquery in the conditions on events, so that Postgres uses an index.
+   * As a join it read the whole journal for each claim.
+   *
+   * @param scanned how many positions the cursor passes at most, as most events may be of other types
    */
   async claimNext(
     handler: string,
@@ -92,12 +94,12 @@ export class EventDeliveries {
   }
 
   /**
-   * Claims due deliveries, the longest due first, and counts the attempt at once, committed: an event that kills the
-   * process runs out of attempts like one that throws. A claim that is not completed within `claimMs` is anybody's
-   * again.
+   * Claims deliveries that are due, first those that have been due for longest. The attempt is counted and committed at once,
+   * so that an event that kills the process runs out of attempts like one whose handler throws. After `claimMs` any node can
+   * claim a delivery that was not completed.
    *
-   * @param kind never tried, as they were given back, or tried before. The latter are to be claimed one at a time: behind an event
-   *   that kills the process, others would run out of attempts without ever having been begun
+   * @param kind `new` for deliveries that were given back and never tried, `retried` for others. Claim the latter one at a
+   *   time: with an event that kills the process, the others of its batch would use up their attempts without being handled
    */
   claim(handler: string, kind: 'new' | 'retried', atMost: number, claimMs: number): Promise<Delivery[]> {
     return this.#run(async (manager) => {
@@ -129,9 +131,9 @@ export class EventDeliveries {
   }
 
   /**
-   * Marks deliveries of one handler, all at the same attempt, as done, in the handler's own transaction.
+   * Marks deliveries of one handler as done, in the handler's own transaction. All must be at the same attempt.
    *
-   * @returns false if a claim has passed to somebody else meanwhile: the transaction must roll back
+   * @returns false if another node has claimed one of them meanwhile; then the transaction must roll back
    */
   async complete(manager: EntityManager, deliveries: readonly Delivery[]): Promise<boolean> {
     const [first] = deliveries
@@ -144,7 +146,7 @@ export class EventDeliveries {
     return affected === deliveries.length
   }
 
-  /** Gives back claims that were not run: due again at once, and the attempt does not count. */
+  /** Gives back claims that were not run. They are due again at once, and the attempt does not count. */
   release(handler: string, deliveries: readonly Delivery[]): Promise<void> {
     return this.#run(async (manager) => {
       await manager.query(
@@ -158,7 +160,7 @@ export class EventDeliveries {
     })
   }
 
-  /** Records a failed attempt: due again in `retryMs`, or a dead letter if that is undefined. */
+  /** Records a failed attempt. The delivery is due again in `retryMs`, or becomes a dead letter if that is undefined. */
   fail(delivery: Delivery, error: string, retryMs: number | undefined): Promise<void> {
     return this.#run(async (manager) => {
       await manager.query(

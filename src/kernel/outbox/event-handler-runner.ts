@@ -8,43 +8,43 @@ import type { Committed, CommittedEach, UnitOfWork } from '../persistence/unit-o
 import type { Dispatcher } from './dispatcher.js'
 import type { Delivery, EventDeliveries, NextDeliveries } from './event-deliveries.js'
 
-/** Positions passed by one statement, most of which may not be the handler's. */
+/** How many positions a handler's cursor passes in one statement at most. */
 const scanSize = 10_000
 
 /**
- * Events claimed together. A handler whose batches take less than half of `batchMs` gets them twice as large, as each
- * batch costs a flush to disk. A slow one leaves more to other nodes.
+ * How many events are claimed together. Each batch costs a flush to disk, so the size doubles while batches take less than
+ * half of `batchMs`. A slow handler gets small batches, so that other nodes can run the rest.
  */
 const firstBatchSize = 10
 const largestBatchSize = 2_000
 
 /**
- * After so many ms a batch begins no further event, and commits. This is also what a crash may repeat of what
- * handlers do elsewhere than in Postgres, and how long a row that they write stays locked.
+ * After so many ms a batch commits instead of starting another event. So this limits how long rows stay locked, and how much
+ * of what handlers do outside of Postgres a crash can repeat.
  */
 const batchMs = 100
 
-/** Attempts before a delivery is a dead letter; between them, ms that double from the first to the longest. */
+/** After so many attempts a delivery becomes a dead letter. The pause between two attempts doubles, up to the longest. */
 const maximumAttempts = 10
 const firstRetryMs = 250
 const longestRetryMs = 60_000
 
-/** How long, in ms, a claim holds: longer than any handler should take. */
+/** How long a claim is valid, in ms. No handler should take as long. */
 const claimMs = 60_000
 
-/** Without a wake, how often in ms a handler looks for retries that have come due and events of other nodes. */
+/** How often a handler that nobody wakes looks for retries that are due and for events of other nodes, in ms. */
 const pollMs = 1_000
 
 class ClaimLostError extends Error {}
 
-/** Claimed deliveries, and when the claim was asked for: it holds no longer than from then. */
+/** Claimed deliveries, and the monotonic ms before the claim was sent. Its validity counts from then. */
 interface Batch extends NextDeliveries {
   readonly claimedAt: number
 }
 
 /**
- * Runs one event handler on this node. Each handler has a loop of its own, so that a slow or failing one holds
- * up no other, and none of them a position.
+ * Runs one event handler on this node. Each handler has its own loop, so that a slow or failing handler delays neither other
+ * handlers nor the numbering.
  */
 export class EventHandlerRunner {
   readonly #stop = new AbortController()
@@ -70,15 +70,15 @@ export class EventHandlerRunner {
   }
 
   /**
-   * There are new events: look now, unless all of them are known and none is for this handler. Looking costs Postgres
-   * three statements; what is not looked for now is when the handler next looks by itself.
+   * Makes the handler look for events at once, unless `events` says that none of the new ones is for it. Each look costs
+   * Postgres three statements. The handler also looks by itself, every second or so.
    */
   wake(events?: readonly { readonly type: string }[]): void {
     const { eventName } = this.registered.declaration.event
     if (!events || events.some(({ type }) => type === eventName)) this.#wake.abort()
   }
 
-  /** Lets the delivery under way end, and leaves the rest to other nodes. */
+  /** Waits for the delivery under way, and leaves the rest to other nodes. */
   async stop(): Promise<void> {
     this.#stop.abort()
     this.#wake.abort()
@@ -94,9 +94,9 @@ export class EventHandlerRunner {
         const batch = await (ahead ?? this.#claimNext())
         ahead = undefined
         more = batch.behind
-        // Claimed while this one runs; by quick handlers only, as another node could run it at once.
+        // A quick handler claims its next batch while this one runs. A slow one leaves it, because another node could run it now.
         if (more && this.#batchSize > firstBatchSize) ahead = this.#claimNext()
-        // What it rejects with is thrown where it is awaited.
+        // The error is thrown where the promise is awaited.
         ahead?.catch(() => {})
         await this.#deliverAll(batch)
         if (this.#stop.signal.aborted) break
@@ -104,13 +104,13 @@ export class EventHandlerRunner {
       } catch (error) {
         this.logger.warn(
           { err: error, handler: this.#name },
-          'the event handler’s deliveries cannot be reached',
+          'an event handler cannot read or write its deliveries',
         )
         ahead = await this.#giveBack(ahead)
         more = false
       }
       if (!more && !this.#stop.signal.aborted) {
-        // Resolves at once if a wake came while the loop was busy.
+        // Resolves at once if `wake` was called while the loop was busy.
         await this.clock.sleep(pollMs * (0.75 + Math.random() / 2), this.#wake.signal)
       }
     }
@@ -124,7 +124,7 @@ export class EventHandlerRunner {
     return { ...next, claimedAt }
   }
 
-  /** Of a claim that will not be run. Where this fails, it runs out by itself. */
+  /** Gives back a claim that will not be run. If this fails, the claim ends by itself. */
   async #giveBack(ahead: Promise<Batch> | undefined): Promise<undefined> {
     if (!ahead) return
     try {
@@ -135,7 +135,7 @@ export class EventHandlerRunner {
     }
   }
 
-  /** @returns whether there may be more that was given back, or is to be tried again */
+  /** @returns whether there may be more deliveries that are due */
   async #deliverDue(): Promise<boolean> {
     const claimedAt = this.clock.now()
     const deliveries = await this.deliveries.claim(this.#name, 'new', this.#batchSize, claimMs)
@@ -146,7 +146,7 @@ export class EventHandlerRunner {
     return deliveries.length > 0 || retried !== undefined
   }
 
-  /** Claims that a slow handler, or stopping, leaves unrun are given back before they run out. */
+  /** Gives deliveries back before their claim ends, if the handler is too slow to run them or the node stops. */
   async #deliverAll({ deliveries, claimedAt }: Batch): Promise<void> {
     let rest = deliveries
     let isFirst = true
@@ -169,10 +169,10 @@ export class EventHandlerRunner {
   }
 
   /**
-   * Runs events at their first attempt in one transaction, until its time is over. One that fails is rolled back
-   * alone and will be tried again; what befalls the transaction makes each run again in one of its own.
+   * Runs events in one transaction, until `batchMs` is over. All are at their first attempt. An event whose handler fails is
+   * rolled back alone and tried again later. If the transaction itself fails, each event runs again in its own transaction.
    *
-   * @returns how many of them it has run
+   * @returns how many events it has run
    */
   async #deliverTogether(deliveries: readonly Delivery[]): Promise<number> {
     const { clock } = this
@@ -220,12 +220,16 @@ export class EventHandlerRunner {
 
   async #deliver(delivery: Delivery): Promise<void> {
     if (delivery.attempt > maximumAttempts) {
-      // Every claim was counted and none of them ended: the event ends the process that handles it.
+      // Every attempt was counted and none of them ended, so this event ends the process that handles it.
       this.logger.error(
         { handler: delivery.handler, position: delivery.position },
         'an event became a dead letter',
       )
-      return this.deliveries.fail(delivery, 'its handler was begun and never ended', undefined)
+      return this.deliveries.fail(
+        delivery,
+        'its handler was started at every attempt and never ended',
+        undefined,
+      )
     }
     let committed: Committed<void>
     try {
@@ -241,7 +245,7 @@ export class EventHandlerRunner {
     await this.#dispatch(committed)
   }
 
-  /** After a COMMIT: where this fails, the next check of any node gives the events their positions. */
+  /** Dispatches events after a COMMIT. If this fails, the next check of any node numbers them. */
   async #dispatch(committed: Omit<Committed<unknown>, 'result'>): Promise<void> {
     if (!committed.hasEvents) return
     await this.dispatcher

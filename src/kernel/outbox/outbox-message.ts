@@ -2,11 +2,11 @@ import type { EntityManager } from 'typeorm'
 import { type DomainEvent, nameOf } from '../domain/domain-event.js'
 
 /**
- * The INSERT of events into the outbox, in the order given; its two parameters are what `outboxParameters` makes of
- * them. They have no position yet: that is given with COMMIT or after it, by a call that can see them.
+ * The statement that inserts events into the outbox, in the given order. `outboxParameters` makes its two parameters. The
+ * events get their positions later, with or after COMMIT.
  *
- * @param first number of the first parameter
- * @param condition what has to hold for any of them to be inserted
+ * @param first the number of the first parameter
+ * @param condition a WHERE clause that must hold, or nothing is inserted
  */
 export function outboxInsert(first = 1, condition = ''): string {
   return `insert into aftercommit_kernel.outbox_message (type, payload)
@@ -21,7 +21,7 @@ export function outboxParameters(events: readonly DomainEvent[]): [types: string
 
 const insertSql = outboxInsert()
 
-/** Puts events into the outbox, in the manager's transaction and savepoint. */
+/** Inserts events into the outbox, in the manager's transaction and savepoint. */
 export async function insertOutboxMessages(
   manager: EntityManager,
   events: readonly DomainEvent[],

@@ -4,7 +4,7 @@ import { currentScope, inScope } from '../persistence/transaction-scope.js'
 import type { UnitOfWork } from '../persistence/unit-of-work.js'
 import type { Dispatcher } from './dispatcher.js'
 
-/** The way into the outbox for events that no aggregate raised. */
+/** Writes events that no aggregate raised into the outbox. */
 export class Outbox implements InvalidationWriter {
   constructor(
     private readonly unitOfWork: UnitOfWork,

@@ -2,21 +2,23 @@ import type { Clock } from '../clock.js'
 import type { Logger } from '../observability/logger.js'
 import type { Connections } from '../persistence/connections.js'
 
-/** Rows deleted by one statement, and ms between two rounds. */
+/** The most events that one statement deletes, and the average ms between two rounds. */
 const batchSize = 1_000
 const roundMs = 60_000
 
 /**
- * Deletes events that every node has had time to apply and every handler has handled. In the order of their
- * positions, which is that of their numbering, so that `numbered_at` needs no index. By when they were numbered, not when they occurred: a transaction may have stayed open for long. What has no position, an
- * unfinished delivery or a dead letter stays. A handler that no node has run for longer than the retention
- * misses what was deleted meanwhile.
+ * Deletes old events with their deliveries, so that the outbox does not grow for ever. Every node has had time to apply them.
+ *
+ * The age counts from the numbering of an event, because its transaction may have been open for long. Events are deleted in
+ * the order of their positions, which is the order of numbering, so `numbered_at` needs no index. Events without a position,
+ * with an unfinished delivery, or with a dead letter stay. A handler whose cursor is behind by more than the retention time
+ * misses what was deleted.
  */
 export class Retention {
   readonly #stop = new AbortController()
   #loop: Promise<void> | undefined
 
-  /** @param retentionMs ms that an event is kept after it was numbered */
+  /** @param retentionMs how long an event is kept after it was numbered, in ms */
   constructor(
     private readonly connections: Connections,
     private readonly retentionMs: number,
@@ -48,7 +50,7 @@ export class Retention {
   /**
    * Deletes at most 1,000 old events with their deliveries.
    *
-   * @returns how many events
+   * @returns how many events it has deleted
    */
   async deleteBatch(): Promise<number> {
     return this.connections.borrow(async (runner) => {
@@ -71,7 +73,7 @@ export class Retention {
          select count(*)::integer as count from deleted`,
         [this.retentionMs, batchSize],
       )
-      // Of handlers that were so far behind that they claimed an event in the moment of its deletion.
+      // A handler that is far behind may claim an event at the moment of its deletion, which leaves a delivery without event.
       await runner.query(
         `delete from aftercommit_kernel.event_delivery
          where position < (select min(position) from aftercommit_kernel.outbox_message)`,

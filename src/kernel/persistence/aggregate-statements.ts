@@ -9,13 +9,13 @@ import {
 import type { DomainEvent } from '../domain/domain-event.js'
 import { outboxInsert, outboxParameters } from '../outbox/outbox-message.js'
 
-/** Sets of changed columns of one table for which a statement is kept; each costs memory on every connection. */
+/** The most UPDATE statements to prepare for one table, one for each set of columns. Each takes memory on every connection. */
 const maximumUpdates = 32
 
 type ColumnMetadata = EntityMetadata['columns'][number]
 
 interface Statement {
-  /** Absent: it is planned anew each time. */
+  /** Without a name, Postgres plans the statement each time. */
   readonly name?: string
   readonly text: string
 }
@@ -27,9 +27,9 @@ interface Client {
 }
 
 /**
- * The statements that nearly every command consists of, for tables that need nothing but columns: written once, and
- * prepared once on each connection. TypeORM's query builder writes each anew, which Postgres then parses and plans
- * anew: with it a command reached 0.4 of the rate of bare `pg`, with these 0.6 to 0.9, the busier the cores the less.
+ * The statements of nearly every command, for entities with plain columns. They are built once, and prepared once on each
+ * connection. TypeORM's query builder builds each statement again, and Postgres parses and plans it again. With the query
+ * builder commands reached 0.4 of the rate of bare `pg`; with these statements 0.6 to 0.9, and less on busier cores.
  */
 export class AggregateStatements {
   readonly #select: Statement
@@ -47,7 +47,7 @@ export class AggregateStatements {
     this.#selectForUpdate = named(`${select} for update`)
   }
 
-  /** Undefined if the entity has something that only TypeORM's own builder knows how to treat. */
+  /** Undefined if the entity uses a feature that only TypeORM's own query builder supports. */
   static of(metadata: EntityMetadata): AggregateStatements | undefined {
     const known = statements.get(metadata)
     if (known !== undefined) return known ?? undefined
@@ -70,10 +70,10 @@ export class AggregateStatements {
   }
 
   /**
-   * Changes the row of a version, and writes events if there is such a row: one statement, as neither may happen
-   * without the other.
+   * Updates the row if it still has the expected version, and only then inserts the events. It is one statement, because
+   * neither may happen without the other.
    *
-   * @returns whether there was such a row
+   * @returns whether the row had the expected version
    */
   async update(
     manager: EntityManager,
@@ -126,7 +126,7 @@ export class AggregateStatements {
 
 const statements = new WeakMap<EntityMetadata, AggregateStatements | null>()
 
-/** Whether rows are what columns are, and nobody has asked to be told of loads and updates. */
+/** Whether the entity has plain columns only, and no listeners for loads and updates. */
 function isPlain(metadata: EntityMetadata): boolean {
   const { dataSource, columns, primaryColumns } = metadata
   return (
@@ -156,12 +156,12 @@ function isPlain(metadata: EntityMetadata): boolean {
   )
 }
 
-/** Named by its text: the same statement never has two names, nor the same name two statements. */
+/** Makes the name from the text, so that one statement has one name and one name never stands for two statements. */
 function named(text: string): Statement {
   return { name: `aftercommit-${createHash('sha256').update(text).digest('hex').slice(0, 24)}`, text }
 }
 
-/** As TypeORM would send it: its logger hears of it, and its error is what callers know. */
+/** Sends a statement like TypeORM: it logs the statement with TypeORM's logger and throws TypeORM's error. */
 async function send(manager: EntityManager, statement: Statement, values: unknown[]) {
   const runner = manager.queryRunner as QueryRunner
   const client = (await runner.connect()) as Client

@@ -20,11 +20,11 @@ import { inScope, readInScope } from './transaction-scope.js'
 
 const forUpdate = { lock: { mode: 'pessimistic_write' } } as const
 
-/** Loads and saves the aggregates of one kind. Rejects outside a unit of work. */
+/** Loads and saves the aggregates of one class. Outside of a unit of work every method rejects. */
 export class AggregateStore<Aggregate extends AggregateRoot> {
   constructor(private readonly type: new () => Aggregate) {}
 
-  /** By primary key. */
+  /** Finds an aggregate by its primary key. */
   find(id: string): Promise<Aggregate | undefined> {
     return readInScope(async ({ manager, aggregates, lockReads }) => {
       const metadata = this.#metadata(manager)
@@ -69,23 +69,23 @@ export class AggregateStore<Aggregate extends AggregateRoot> {
       try {
         await manager.insert(this.type, aggregate as unknown as QueryDeepPartialEntity<Aggregate>)
       } catch (error) {
-        // Two commands that found nothing both insert; the later one, run again, finds the row.
+        // Two commands that found no row both insert one. The later command runs again, and then finds the row.
         if (violatedConstraint(error) === `${metadata.tableName}_pkey`)
           throw new ConcurrencyError(this.type.name)
         throw error
       }
       await writeEvents(events)
-      // What was left to the database, such as a default, has come back with its answer.
+      // Values that the database sets, such as defaults, came back with its reply.
       const stored = { ...columnsOf(metadata, aggregate), ...Object.fromEntries(sent) }
       aggregates.written(aggregate, stored, events.length)
     })
   }
 
   /**
-   * Updates what has changed and writes the events raised since the last save, if there is either.
+   * Updates the columns that have changed and writes the events raised since the last save. Does nothing if there are neither.
    *
-   * @throws ConcurrencyError if the row is no longer as it was loaded
-   * @throws UnitOfWorkError if it has changed and raised no event: no cache would ever hear of it
+   * @throws ConcurrencyError if another transaction has changed the row since it was loaded
+   * @throws UnitOfWorkError if the aggregate has changed but raised no event: no cache would hear of the change
    */
   save(aggregate: Aggregate): Promise<void> {
     return inScope(async ({ manager, aggregates, writeEvents, eventsWritten }) => {
@@ -124,7 +124,8 @@ export class AggregateStore<Aggregate extends AggregateRoot> {
   /**
    * Deletes the row and writes the events raised since the last save.
    *
-   * @throws ConcurrencyError if the row is no longer as it was loaded
+   * @throws ConcurrencyError if another transaction has changed the row since it was loaded
+   * @throws UnitOfWorkError if the aggregate has raised no event since the last save
    */
   remove(aggregate: Aggregate): Promise<void> {
     return inScope(async ({ manager, aggregates, writeEvents }) => {

@@ -4,23 +4,23 @@ import type { Connections } from './connections.js'
 import { OverloadedError } from './persistence-errors.js'
 import { currentScope, readInScope } from './transaction-scope.js'
 
-/** What a query handler may do with a table: read it. Writing goes through the unit of work, which raises events. */
+/** What a query handler can do with a table: read it. Writes go through the unit of work, which also writes events. */
 export type ReadRepository<Entity extends ObjectLiteral> = Pick<
   Repository<Entity>,
   'find' | 'findBy' | 'findOne' | 'findOneBy' | 'count' | 'countBy' | 'exists' | 'existsBy'
 >
 
 /**
- * Reads for query handlers. Always the primary: a replica that lags would fill the caches with values older
- * than their stamp claims. Inside a unit of work it reads in that transaction.
+ * Reads the database for query handlers. It always reads the primary, because a replica that lags would fill the caches with
+ * values older than their stamps. Inside a unit of work it reads in that transaction.
  */
 export class DatabaseReader {
   readonly #limit: BulkheadPolicy
 
   /**
-   * @param concurrency reads at a time; fewer than the pool has connections, so that a storm of misses
-   *   leaves some to the commands
-   * @param queue reads that may wait beyond that
+   * @param concurrency the most reads at a time. It must be less than the number of connections in the pool, so that a burst
+   *   of misses leaves some to the commands
+   * @param queue the most reads that wait
    */
   constructor(
     private readonly connections: Connections,

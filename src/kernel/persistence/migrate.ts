@@ -2,7 +2,7 @@ import pg from 'pg'
 import { type DataSource, MigrationExecutor } from 'typeorm'
 import { sqlStateOf } from './persistence-errors.js'
 
-/** What a role or database may have set for its sessions: each would end one that waits for its turn, or holds the lock. */
+/** Timeouts that may be set for the role or the database. Each could end the session while it waits for the lock or has it. */
 const timeouts = [
   'statement_timeout',
   'lock_timeout',
@@ -11,9 +11,9 @@ const timeouts = [
 ]
 
 /**
- * Applies pending migrations, each in a transaction of its own. Nodes that start at once queue behind a lock:
- * without it two would create the same table, and one of them would fail to start. What is locked is the table that says
- * which have been applied, as that takes a grant; advisory locks are free to all who may connect.
+ * Applies pending migrations, each in its own transaction. Nodes that start at the same time wait for a lock. Without it, two
+ * could create the same table, and one of them would fail to start. It locks the table of applied migrations, which needs a
+ * grant. Any role that can connect could take an advisory lock.
  *
  * @returns the names of the migrations that this call applied
  */
@@ -28,7 +28,7 @@ export async function migrate(dataSource: DataSource, databaseUrl: string): Prom
       timeouts,
     ])
     await client.query('begin')
-    // Conflicts with itself, but not with the INSERT of what has been applied.
+    // This mode conflicts with itself, but not with the INSERT of an applied migration.
     await client.query(`lock table ${migrationsTableOf(dataSource)} in share update exclusive mode`)
     const applied = await dataSource.runMigrations({ transaction: 'each' })
     return applied.map(({ name }) => name)
@@ -38,13 +38,13 @@ export async function migrate(dataSource: DataSource, databaseUrl: string): Prom
   }
 }
 
-/** By what TypeORM calls first itself. */
+/** `showMigrations` creates the table before all else. TypeORM's own method for that is not public. */
 async function createMigrationsTable(dataSource: DataSource): Promise<void> {
   const runner = dataSource.createQueryRunner()
   try {
     await new MigrationExecutor(dataSource, runner).showMigrations()
   } catch (error) {
-    // 42P07, 23505: another node has created it in this moment.
+    // 42P07, 23505: another node created it at the same moment.
     if (!['42P07', '23505'].includes(sqlStateOf(error) ?? '')) throw error
   } finally {
     await runner.release()
@@ -56,7 +56,7 @@ function migrationsTableOf({ options, driver }: DataSource): string {
   return path.flatMap((part) => (part === undefined ? [] : driver.escape(part))).join('.')
 }
 
-/** Asks in one statement, where TypeORM's own way takes a second data source and a lock: most starts find nothing to do. */
+/** Takes one statement. Most starts find that nothing is pending, and then need neither a second data source nor a lock. */
 export async function hasAllMigrations(dataSource: DataSource): Promise<boolean> {
   try {
     const applied: { name: string }[] = await dataSource.query(
@@ -65,7 +65,7 @@ export async function hasAllMigrations(dataSource: DataSource): Promise<boolean>
     const names = new Set(applied.map(({ name }) => name))
     return dataSource.migrations.every((migration) => names.has(migration.name ?? migration.constructor.name))
   } catch (error) {
-    // 42P01: there is no such table, so not one has been applied.
+    // 42P01: the table does not exist, so no migration has been applied.
     if (sqlStateOf(error) === '42P01') return false
     throw error
   }

@@ -1,7 +1,7 @@
 import pg from 'pg'
 import type { DataSource } from 'typeorm'
 
-/** The role that a node runs as may not do what the node has to. The message is one line and names every right. */
+/** The role of a node lacks rights that the node needs. The message is one line and names all of them. */
 export class MissingRightsError extends Error {
   override readonly name = 'MissingRightsError'
   constructor(role: string, missing: readonly string[]) {
@@ -13,9 +13,9 @@ interface Need {
   readonly schema: string
   readonly table: string
   readonly privilege: string
-  /** Of each of which the privilege is needed; absent: of the table. */
+  /** The columns on which the privilege is needed. Without them it is needed on the table. */
   readonly columns?: readonly string[]
-  /** Whether a service may do without it. */
+  /** Whether a service may work without it. */
   readonly optional?: boolean
 }
 
@@ -36,7 +36,7 @@ const kernelNeeds: readonly Need[] = Object.entries({
   }),
 )
 
-/** Of Postgres's own, which everybody may call unless somebody has revoked it. */
+/** Functions of Postgres itself. Every role can call them, unless that was revoked. */
 const catalogFunctions = [
   'pg_control_system',
   'pg_current_wal_lsn',
@@ -45,7 +45,7 @@ const catalogFunctions = [
   'pg_walfile_name',
 ]
 
-/** By object id: a name could only be looked up with the very right that may be missing. What does not exist is not missing. */
+/** Uses object ids, because looking up a name needs a right that may be missing. Objects that do not exist are skipped. */
 const sql = `
   with need as (
     select n.oid as schema_id, c.oid as table_id, u.*
@@ -74,12 +74,12 @@ const sql = `
   order by missing`
 
 /**
- * Looks for every right that a node needs, so that one that is missing stops the start, where it would otherwise be found out
- * by the write, the retention or the crash of Postgres that needs it first. Before the migrations it finds nothing missing.
+ * Checks every right that a node needs, so that a missing one stops the start. Otherwise the first write, retention run or
+ * crash of Postgres that needs it would fail. Before the migrations have run, no right is missing.
  *
- * @returns what the role may not do with the modules' own tables, one line for each. A service may never do it: a module
- *   that only marks rows as deleted needs no DELETE
- * @throws MissingRightsError naming what the kernel needs, and what reads of the modules' tables do
+ * @returns the rights to write the modules' tables that the role lacks, one line for each. A service may not need them: a
+ *   module that only marks rows as deleted needs no DELETE
+ * @throws MissingRightsError that names the missing rights that the kernel and reads of the modules' tables need
  */
 export async function checkRights(dataSource: DataSource): Promise<readonly string[]> {
   const schemaOf = (schema: string | undefined) => schema ?? dataSource.driver.schema ?? 'public'
@@ -107,9 +107,9 @@ export async function checkRights(dataSource: DataSource): Promise<readonly stri
 }
 
 /**
- * Of a role that may use no schema of its search path TypeORM fails, without saying why, before anything can be asked through it.
+ * Finds out why TypeORM could not connect. If the role can use no schema of its search path, TypeORM fails without saying why.
  *
- * @returns a MissingRightsError where that is so, or else the failure itself
+ * @returns a MissingRightsError in that case, otherwise the failure itself
  */
 export async function reasonOf(failure: unknown, databaseUrl: string): Promise<unknown> {
   const client = new pg.Client({

@@ -4,18 +4,18 @@ import { UnitOfWorkError } from './persistence-errors.js'
 
 export type Columns = Readonly<Record<string, unknown>>
 
-/** What the unit of work knows of one aggregate. */
+/** What the unit of work knows about one aggregate. */
 interface Tracked {
   readonly metadata: EntityMetadata
   /** The row as this transaction last read or wrote it. */
   stored: Columns
   /** How many of the aggregate's events are in the outbox. */
   written: number
-  /** Whether its row was deleted: it is no longer found, but a savepoint that rolls back restores it. */
+  /** Whether its row was deleted. It is no longer found then, but the rollback of a savepoint restores it. */
   removed: boolean
 }
 
-/** An aggregate as it was when a savepoint began. */
+/** An aggregate as it was when a savepoint started. */
 interface Remembered {
   readonly tracked: Tracked
   readonly columns: Columns
@@ -25,13 +25,13 @@ interface Remembered {
 export type Savepoint = ReadonlyMap<AggregateRoot, Remembered>
 
 /**
- * Every aggregate that a transaction has loaded or saved, each row once: two copies of one row would both be
- * valid to save, and the second would undo the first.
+ * All aggregates that a transaction has loaded or saved, with one object for each row. Of two objects for a row, the second to
+ * be saved would still have the old version, and saving it would fail at every attempt.
  */
 export class TrackedAggregates {
   #tracked = new Map<AggregateRoot, Tracked>()
   #byId = new Map<string, AggregateRoot>()
-  /** How aggregates looked that were added after a savepoint began, to undo what happened since. */
+  /** Aggregates as they were when they were added, so that the rollback of a savepoint can restore them. */
   readonly #added = new Map<AggregateRoot, { columns: Columns; eventCount: number }>()
 
   find<Aggregate extends AggregateRoot>(metadata: EntityMetadata, id: unknown): Aggregate | undefined {
@@ -56,7 +56,7 @@ export class TrackedAggregates {
     this.#track(metadata, aggregate, {})
   }
 
-  /** @throws UnitOfWorkError if the aggregate is not part of this transaction, or no longer is */
+  /** @throws UnitOfWorkError if the aggregate is not, or no longer, part of this transaction */
   get(aggregate: AggregateRoot): Tracked {
     const tracked = this.#tracked.get(aggregate)
     if (!tracked) {
@@ -68,12 +68,17 @@ export class TrackedAggregates {
     return tracked
   }
 
-  /** @param stored the row, and `written` how many of the aggregate's events, as they were sent: it may have changed since */
+  /**
+   * Remembers what was sent to Postgres; the aggregate may have changed since.
+   *
+   * @param stored the row
+   * @param written the number of the aggregate's events
+   */
   written(aggregate: AggregateRoot, stored: Columns, written: number): void {
     Object.assign(this.get(aggregate), { stored, written })
   }
 
-  /** After a DELETE: the row can be loaded or added again as another object. */
+  /** Must be called after a DELETE. Another object can then be added or loaded for the row. */
   removed(aggregate: AggregateRoot): void {
     const tracked = this.get(aggregate)
     const { metadata } = tracked
@@ -95,8 +100,8 @@ export class TrackedAggregates {
   }
 
   /**
-   * Takes every aggregate back to where it was when the savepoint began, events included: its row and its
-   * outbox rows are gone, and a retry raises the same events again.
+   * Restores every aggregate and its events to the start of the savepoint. What was written since is gone, and a retry raises
+   * the same events again.
    */
   rollbackTo(savepoint: Savepoint): void {
     for (const [aggregate, tracked] of this.#tracked) {
@@ -118,8 +123,8 @@ export class TrackedAggregates {
   }
 
   /**
-   * @param since leaves out what was raised before this savepoint: that may still be saved after it
-   * @throws UnitOfWorkError while an aggregate holds an event that is not in the outbox
+   * @param since ignores events raised before this savepoint, because they may still be saved after it
+   * @throws UnitOfWorkError if an aggregate has an event that is not in the outbox
    */
   refuseUnwrittenEvents(since?: Savepoint): void {
     for (const [aggregate, { written }] of this.#tracked) {
@@ -128,13 +133,13 @@ export class TrackedAggregates {
       if (unwritten.length > 0) {
         throw new UnitOfWorkError(
           `${aggregate.constructor.name} raised ${unwritten.map((event) => event.constructor.name).join(', ')} ` +
-            'and was not saved afterwards: the transaction is rolled back rather than the event lost',
+            'and was not saved afterwards: the transaction is rolled back, because the event would be lost',
         )
       }
     }
   }
 
-  /** After the outermost COMMIT only: a savepoint that is released can still be rolled back with the rest. */
+  /** Must be called after the outermost COMMIT only, because a released savepoint can still be rolled back with the rest. */
   committed(): void {
     for (const aggregate of this.#tracked.keys()) aggregate.forgetEventsAfter(0)
   }
@@ -149,7 +154,7 @@ function idOf(metadata: EntityMetadata, aggregate: AggregateRoot): string {
   return metadata.primaryColumns.map((column) => String(column.getEntityValue(aggregate))).join('/')
 }
 
-/** A copy: a later change inside a json column must show as a difference. */
+/** Returns a copy of the values, so that a later change inside a JSON column is noticed. */
 export function columnsOf(metadata: EntityMetadata, aggregate: AggregateRoot): Columns {
   return Object.fromEntries(
     metadata.columns.map((column) => [
@@ -159,7 +164,7 @@ export function columnsOf(metadata: EntityMetadata, aggregate: AggregateRoot): C
   )
 }
 
-/** `structuredClone` is for what json cannot hold: an array of two words takes it 30 times as long. */
+/** Uses `structuredClone` only for values that are not JSON: it takes 30 times as long for an array of two words. */
 function copyOf(value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value
   if (Array.isArray(value)) return value.map(copyOf)

@@ -10,34 +10,34 @@ declare module '../ambient.js' {
   }
 }
 
-/** What all scopes of one transaction share. */
+/** What a transaction and its savepoints share. */
 export interface TransactionResources {
   readonly manager: EntityManager
-  /** Resolves when Postgres has begun the transaction. */
+  /** Resolves when Postgres has started the transaction. */
   readonly begun: Promise<unknown>
   readonly aggregates: TrackedAggregates
-  /** Whether rows are locked as they are loaded. */
+  /** Whether rows are locked when they are loaded. */
   readonly lockReads: boolean
   /** Writes events to the outbox, in this transaction and its present savepoint. */
   writeEvents(events: readonly DomainEvent[]): Promise<void>
-  /** Told of events that a statement of its own has put into the outbox. */
+  /** Must be called for events that another statement than that of `writeEvents` has put into the outbox. */
   eventsWritten(count: number): void
 }
 
 type Work<Result> = (resources: TransactionResources) => Promise<Result>
 
 /**
- * A transaction, from START TRANSACTION to its end, or a savepoint within one. Statements of one connection run in
- * the order in which they are sent, whoever sends them: work that outlives its scope would run after the ROLLBACK,
- * in autocommit, and work beside an open savepoint would be rolled back with it, or released by it. Both are
- * refused, and a scope ends only when nothing of it is still running.
+ * A transaction, or a savepoint within one. Statements of one connection run in the order in which they are sent. So work that
+ * is still running after its scope has ended would run after the ROLLBACK, in autocommit. And work of the outer scope while
+ * a savepoint is open would be rolled back or released with it. Both are refused, and a scope waits for its running work
+ * before it ends.
  */
 export class TransactionScope {
   #open = true
   #inner: TransactionScope | undefined
   readonly #running = new Set<Promise<unknown>>()
 
-  /** @param begin called before each statement of the scope; its first call opens the scope's savepoint */
+  /** @param begin is called before each step of the scope; its first call opens the scope's savepoint */
   constructor(
     readonly resources: TransactionResources,
     private readonly outer?: TransactionScope,
@@ -49,14 +49,14 @@ export class TransactionScope {
   /**
    * Runs one step of the scope's work.
    *
-   * @throws UnitOfWorkError if the scope cannot take any
-   * @throws what Postgres throws where the transaction could not begin: sent after that, a write would commit by itself
+   * @throws UnitOfWorkError if the scope has ended or a savepoint in it is open
+   * @throws what Postgres throws if the transaction could not start: a write sent after that would commit by itself
    */
   step<Result>(work: Work<Result>): Promise<Result> {
     return this.#run(work, this.resources.begun)
   }
 
-  /** The same for a step that only reads: it goes out along with START TRANSACTION, which saves its way there and back. */
+  /** Runs a step that only reads. It is sent along with START TRANSACTION, which saves a round trip. */
   read<Result>(work: Work<Result>): Promise<Result> {
     return this.#run(work)
   }
@@ -74,9 +74,9 @@ export class TransactionScope {
   }
 
   /**
-   * Takes no further steps, and waits for those under way.
+   * Refuses further steps, and waits for those that are running.
    *
-   * @returns whether there were any: a promise that nobody awaited
+   * @returns whether any was running, which means that the handler did not await a promise
    */
   async close(): Promise<boolean> {
     this.#open = false
@@ -86,15 +86,15 @@ export class TransactionScope {
     return abandoned
   }
 
-  /** After the savepoint was released or rolled back: the outer scope goes on. */
+  /** Must be called after the savepoint was released or rolled back. The outer scope then accepts steps again. */
   leave(): void {
     if (this.outer) this.outer.#inner = undefined
   }
 
-  /** @throws UnitOfWorkError if the scope has ended, or a savepoint in it has not */
+  /** @throws UnitOfWorkError if the scope has ended or a savepoint in it is open */
   assertUsable(): void {
     if (!this.#open) {
-      throw new UnitOfWorkError('The unit of work has ended: a promise in its handler was not awaited')
+      throw new UnitOfWorkError('The unit of work has ended: its handler did not await a promise')
     }
     if (this.#inner) {
       throw new UnitOfWorkError('A savepoint is open: await it before other work in the same unit of work')
@@ -116,18 +116,18 @@ export function requireScope(): TransactionScope {
   const scope = currentScope()
   if (!scope) {
     throw new UnitOfWorkError(
-      'No unit of work is active: aggregates are loaded and saved by command handlers',
+      'No unit of work is active: only handlers of commands and events can load and save aggregates',
     )
   }
   return scope
 }
 
-/** One step of the running unit of work. @throws UnitOfWorkError if there is none that takes it */
+/** Runs a step of the present unit of work. @throws UnitOfWorkError if there is none, or if it cannot take the step */
 export async function inScope<Result>(work: Work<Result>): Promise<Result> {
   return requireScope().step(work)
 }
 
-/** The same for one that only reads. */
+/** Like `inScope`, for a step that only reads. */
 export async function readInScope<Result>(work: Work<Result>): Promise<Result> {
   return requireScope().read(work)
 }

@@ -16,38 +16,38 @@ import { currentScope, inScope, requireScope, runInScope, TransactionScope } fro
 
 export interface Committed<Result> {
   readonly result: Result
-  /** Whether the transaction put events into the outbox that somebody has to dispatch now. */
+  /** Whether the transaction put events into the outbox, which the caller must dispatch. */
   readonly hasEvents: boolean
-  /** Their position, if that was asked for along with COMMIT. */
+  /** The token that covers these events, if their numbering was sent along with COMMIT. */
   readonly dispatched?: Promise<ConsistencyToken> | undefined
 }
 
-/** One that is ready to be committed. */
+/** A transaction that is ready to be committed. */
 export interface OpenTransaction {
   readonly connection: Pick<PooledClient, 'query' | 'connection'>
-  /** Whether this node has no other under way. */
+  /** Whether no other call of `run` is under way on this node. */
   readonly isAlone: boolean
-  /** Has the connection kept until what has been sent behind COMMIT is answered. */
+  /** Keeps the connection until a statement that was sent after COMMIT is answered. */
   readonly keepUntil: (answered: Promise<unknown>) => void
 }
 
 export interface CommitAnswer extends Pick<Committed<unknown>, 'dispatched'> {
-  /** What Postgres says it has done. */
+  /** What Postgres reports that it has done: COMMIT or ROLLBACK. */
   readonly command: string
 }
 
-/** Sends COMMIT for a transaction that has put events into the outbox, and what is to go along with it. */
+/** Sends COMMIT for a transaction that has put events into the outbox, and whatever should go out with it. */
 export type SendCommit = (transaction: OpenTransaction) => Promise<CommitAnswer>
 
 export interface CommittedEach<Item> {
-  /** Those that were rolled back, each alone, and why. */
+  /** The items that were rolled back, each by itself, with their errors. */
   readonly failures: ReadonlyMap<Item, unknown>
   readonly hasEvents: boolean
 }
 
 /**
- * Saves aggregates and their events in one transaction, and refuses every way to save one without the other.
- * Modules get no repository and no entity manager beside it.
+ * Saves aggregates and their events in one transaction, and refuses to save one without the other. Modules get no other way
+ * to write: neither a repository nor, apart from `changeMany`, an entity manager.
  */
 export class UnitOfWork {
   #open = 0
@@ -58,11 +58,11 @@ export class UnitOfWork {
   ) {}
 
   /**
-   * Runs `work` in a transaction, which commits when it resolves and rolls back when it rejects. Inside
-   * another unit of work it joins that one, in a savepoint of its own.
+   * Runs `work` in a transaction, which commits if `work` resolves and rolls back if it rejects. Inside another unit of work,
+   * it runs in that transaction, in a savepoint.
    *
-   * @param lockReads lock each row as it is loaded: slower, but not to be overtaken again, for a command that
-   *   other writers have beaten before
+   * @param lockReads locks each row when it is loaded. That is slower, but no other writer can be faster then. It is for a
+   *   command that has failed because of other writers
    * @throws CommitOutcomeUnknownError if the connection broke during COMMIT
    * @throws UnitOfWorkError if an aggregate holds an event that was not saved
    */
@@ -100,7 +100,7 @@ export class UnitOfWork {
         aggregates.committed()
         return { result, hasEvents, dispatched }
       } catch (error) {
-        // Before the ROLLBACK, or what is still running would come after it and be committed by itself.
+        // Waits for running work first. After the ROLLBACK, its statements would commit by themselves.
         await scope.close()
         await rollback(runner, error)
         throw error
@@ -111,11 +111,11 @@ export class UnitOfWork {
   }
 
   /**
-   * Runs `work` for each item, one after the other, in one transaction, so that all share one COMMIT. Each has
-   * aggregates of its own, and a savepoint as soon as it sends a statement: one that rejects is rolled back alone.
+   * Runs `work` for each item, one after another, in one transaction, so that all share one COMMIT. Each item has its own
+   * aggregates, and a savepoint from its first statement on. An item whose `work` rejects is rolled back alone.
    *
    * @param settle the last step of the transaction
-   * @throws what `settle`, the connection or COMMIT throws, in which case nothing of any item is committed
+   * @throws what `settle`, the connection or COMMIT throws; nothing is committed then, unless COMMIT's outcome is unknown
    */
   async runEach<Item>(
     items: Iterable<Item>,
@@ -177,8 +177,8 @@ export class UnitOfWork {
   }
 
   /**
-   * Runs `work` in a savepoint. When it rejects, rows, outbox rows and the aggregates in memory are as they
-   * were before it, so that it can be tried again. One at a time: until it ends, the work around it has to wait.
+   * Runs `work` in a savepoint. If it rejects, rows, outbox rows and the aggregates in memory are as they were before, so that
+   * it can be tried again. Until it ends, the work around it must wait.
    *
    * @throws UnitOfWorkError while another savepoint of the same unit of work is open
    */
@@ -196,7 +196,7 @@ export class UnitOfWork {
       try {
         const result = await runInScope(scope, work)
         if (await scope.close()) throw abandonedWork()
-        // Not at the outermost COMMIT only: the savepoint's own author should hear of it.
+        // Checked here as well as at the outermost COMMIT, so that the error appears in the code that caused it.
         aggregates.refuseUnwrittenEvents(before)
         await runner.commitTransaction()
         return result
@@ -211,14 +211,14 @@ export class UnitOfWork {
     }
   }
 
-  /** The aggregates of one kind, within the running transaction. */
+  /** The store for the aggregates of one class, within the present transaction. */
   of<Aggregate extends AggregateRoot>(type: new () => Aggregate): AggregateStore<Aggregate> {
     return new AggregateStore(type)
   }
 
   /**
-   * Changes many rows in one statement, without loading them. Such a change raises no events by itself, so
-   * the ones that describe it are given, and are written first.
+   * Changes many rows without loading them. No aggregate raises events for such a change, so the caller passes the events that
+   * describe it. They are written first.
    */
   async changeMany<Result>(
     events: readonly [DomainEvent, ...DomainEvent[]],
@@ -232,12 +232,12 @@ export class UnitOfWork {
 }
 
 function abandonedWork(): UnitOfWorkError {
-  return new UnitOfWorkError('The handler ended before its work did: a promise in it was not awaited')
+  return new UnitOfWorkError('The handler ended before its work was done: it did not await a promise')
 }
 
 /**
- * Not TypeORM's own, which waits for the answer: a load that comes next is sent along. The promise may reject
- * unheard. What TypeORM would have noted is noted for it, as savepoints count by that.
+ * Starts a transaction without waiting for the reply, so that the first load is sent along. TypeORM's own method waits. It
+ * also sets these two properties, by which TypeORM numbers savepoints. If nobody awaits the promise, its error is ignored.
  */
 function begin(runner: QueryRunner, client: PooledClient): Promise<unknown> {
   inOneWrite(client)
@@ -248,8 +248,8 @@ function begin(runner: QueryRunner, client: PooledClient): Promise<unknown> {
 }
 
 /**
- * Not TypeORM's own: Postgres answers COMMIT with ROLLBACK, and no error, when a statement of the transaction
- * has failed and the handler swallowed that. Taken for a commit, the write would be lost without a word.
+ * Commits, and throws if Postgres rolled back. If a statement failed and the handler caught its error, Postgres answers COMMIT
+ * with ROLLBACK and without an error. TypeORM's own method would take that for a commit, and the write would silently be lost.
  */
 async function commit(runner: QueryRunner, send: () => Promise<CommitAnswer>): Promise<CommitAnswer> {
   let answer: CommitAnswer
@@ -257,7 +257,7 @@ async function commit(runner: QueryRunner, send: () => Promise<CommitAnswer>): P
     answer = await send()
   } catch (error) {
     if (isConnectionFailure(error)) throw new CommitOutcomeUnknownError(error)
-    // Of a statement that was sent along with COMMIT, before it.
+    // 25P02: an earlier statement had failed, so a statement that was sent along with COMMIT was refused.
     if (sqlStateOf(error) === '25P02') throw rolledBack()
     throw error
   }
@@ -273,12 +273,12 @@ function rolledBack(): UnitOfWorkError {
 }
 
 async function rollback(runner: QueryRunner, reason: unknown): Promise<void> {
-  // A connection that failed is closed by its lender, and the transaction ends with it.
+  // `Connections` closes a connection that failed, and the transaction ends with it.
   const broken = reason instanceof CommitOutcomeUnknownError || isConnectionFailure(reason)
   if (!runner.isTransactionActive || runner.isReleased || broken) return
   try {
     await runner.rollbackTransaction()
   } catch {
-    // The first error tells more than this one.
+    // The first error says more than this one.
   }
 }
