@@ -33,8 +33,9 @@ export class MachineClock implements Clock {
     this.time.now += ms
   }
 
+  /** Between two turns a step is performed, or time passes. Neither number ever falls, so their sum is another one then. */
   turn(): number {
-    return this.scheduler.performed
+    return this.scheduler.performed + this.time.now
   }
 
   /** Between two steps nothing comes in. */

@@ -38,7 +38,7 @@ export class ManyReads<Key extends string> {
     if (!isInTransaction) await options.consistency?.satisfy()
     const found = new Map<Key, Result>()
     for (const some of inChunks(wanted, keysALoad)) {
-      const answers = isInTransaction
+      const answers: readonly (readonly [Key, Result | undefined])[] = isInTransaction
         ? await this.parts.uncached.loadMany(some, loadMissing, options)
         : await this.#getSome(some, loadMissing, options)
       for (const [key, value] of answers) if (value !== undefined) found.set(key, value)

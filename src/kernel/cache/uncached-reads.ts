@@ -19,9 +19,10 @@ export class UncachedReads {
     private readonly statistics: CacheStatistics,
   ) {}
 
-  /** @throws what the factory throws */
+  /** @throws what the factory throws, or the reason of `options.signal` if it has aborted already */
   async load({ key, factory, entry, options }: Read): Promise<unknown> {
     this.statistics.bypasses++
+    options.signal?.throwIfAborted()
     const scope = scopeWithinLoad(0, { cache: this.cache, keys: [key] })
     const value = await runLoad(scope, () =>
       factory(new RunningLoad(key, options.signal ?? neverAborts, entry, scope, undefined)),
@@ -31,18 +32,23 @@ export class UncachedReads {
     return value
   }
 
-  /** @throws what `loadMissing` throws */
+  /**
+   * @returns each key with its value, in the order of the keys; undefined for a key that `loadMissing` has left out
+   * @throws what `loadMissing` throws, or the reason of `options.signal` if it has aborted already
+   */
   async loadMany<Key extends string, Value>(
     keys: readonly Key[],
     loadMissing: LoadMissing<Key, Value>,
     options: ReadOptions<Value>,
-  ): Promise<ReadonlyMap<Key, Value>> {
+  ): Promise<readonly (readonly [Key, Value | undefined])[]> {
     this.statistics.bypasses += keys.length
+    options.signal?.throwIfAborted()
     const scope = scopeWithinLoad(0, { cache: this.cache, keys })
     const values = await runLoad(scope, () => loadMissing(keys, options.signal ?? neverAborts))
+    const found = keys.map((key) => [key, values.get(key)] as const)
     addTagsOf([...values.values()], options)
     options.consistency?.answered('bypass', Number.POSITIVE_INFINITY)
-    return values
+    return found
   }
 }
 

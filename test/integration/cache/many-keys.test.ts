@@ -209,6 +209,27 @@ overEveryTopology('many keys', (cluster, { tiers, nodeCount }) => {
     expect(cache.statistics.bypasses).toBe(3)
   })
 
+  test('inside a unit of work the answer has what was asked for, in that order, and nothing else', async () => {
+    const [cache] = await newCacheInStep<string>(cluster())
+    const load = async () => new Map(['c', 'b', 'a'].map((key) => [key, key]))
+    for (const found of [
+      await cache.getMany(['a', 'b'], load),
+      await perform(node(0), () => cache.getMany(['a', 'b'], load)),
+    ])
+      expect([...found]).toEqual(['a', 'b'].map((key) => [key, key]))
+  })
+
+  test('inside a unit of work nothing is loaded for a caller who has given up', async () => {
+    const [cache] = await newCacheInStep<string>(cluster())
+    const signal = AbortSignal.abort(new Error('Gave up'))
+    const loads = new BatchedLoads()
+    await perform(node(0), async () => {
+      await expect(cache.getMany(['a'], loads.load, { signal })).rejects.toThrow('Gave up')
+      await expect(cache.getOrCreate('a', fails, { signal })).rejects.toThrow('Gave up')
+    })
+    expect(loads.calls).toEqual([])
+  })
+
   test('many values are set by one message, and all nodes have them', async () => {
     const caches = await newCacheInStep<string>(cluster())
     const [cache] = caches
