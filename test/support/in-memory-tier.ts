@@ -14,7 +14,9 @@ export class InMemoryTier implements SharedTier {
   async get(key: SharedKey): Promise<SharedEntry | undefined> {
     const bytes = this.entries.get(nameOf(key))
     await this.afterGet()
-    return bytes && (serializer.deserialize(bytes) as SharedEntry)
+    if (!bytes) return undefined
+    const entry = serializer.deserialize(bytes) as SharedEntry
+    return { ...entry, value: serializer.deserialize(entry.value as Uint8Array) }
   }
 
   getMany(keys: readonly SharedKey[]): Promise<readonly (SharedEntry | undefined)[]> {
@@ -22,7 +24,12 @@ export class InMemoryTier implements SharedTier {
   }
 
   set(key: SharedKey, entry: SharedEntry): void {
-    this.entries.set(nameOf(key), serializer.serialize(entry))
+    try {
+      const value = serializer.serialize(entry.value, entry.isJson)
+      this.entries.set(nameOf(key), serializer.serialize({ ...entry, value }))
+    } catch {
+      // A tier never throws: it does not hold what it cannot bring back.
+    }
   }
 
   setMany(entries: readonly { key: SharedKey; entry: SharedEntry; ttlMs: number }[]): void {

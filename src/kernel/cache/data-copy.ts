@@ -143,11 +143,9 @@ class Copying {
     } else if (kind === 'set') {
       Set.prototype.forEach.call(from, (value) => Set.prototype.add.call(to, this.#part(value)))
     } else if (kind === 'regexp') (to as RegExp).lastIndex = (from as RegExp).lastIndex
-    const isView = kind === 'view'
     // The elements of a view came with its buffer.
-    if (isView && prototypeOf(Object.getPrototypeOf(from)).kind === 'built-in') return
+    if (kind === 'view' && prototypeOf(Object.getPrototypeOf(from)).kind === 'built-in') return
     for (const name of Reflect.ownKeys(from)) {
-      if (isView && typeof name === 'string' && Object.hasOwn(to, name)) continue
       if (kind !== 'regexp' || name !== 'lastIndex') this.#define(from, to, name, {})
     }
     if (!Object.isExtensible(from)) Object.preventExtensions(to)

@@ -166,11 +166,7 @@ class Walk {
   #enterProperties(object: object, place: Place, isPlain: boolean): void {
     // `Reflect.ownKeys` would take twice as long as these two calls together.
     for (const name of Object.getOwnPropertyNames(object)) {
-      if (name === 'toJSON') this.#isJson = false
-      else if (name === '__proto__') {
-        this.#isJson = false
-        this.#isTree = false
-      }
+      if (name === '__proto__') this.#isTree = false
       this.#enterProperty(object, name, place, isPlain)
     }
     for (const name of Object.getOwnPropertySymbols(object)) this.#enterProperty(object, name, place, isPlain)

@@ -35,7 +35,7 @@ export function displaces(offered: Copy, present: Copy): boolean {
   if (offered.use !== present.use) return offered.use > present.use
   const { position } = present.stamp
   if (offered.stamp.position !== position) return offered.stamp.position > position
-  if (offered.loadedAt !== present.loadedAt) return true
+  if (offered.loadedAt !== present.loadedAt) return offered.loadedAt > present.loadedAt
   return offered.use === use.fresh && offered.freshUntil > present.freshUntil
 }
 

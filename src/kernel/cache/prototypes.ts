@@ -80,7 +80,7 @@ function hiddenIn(prototype: object): string | undefined {
  * them. A compiler that targets older engines keeps them in maps, which helpers named `_classPrivate…` access.
  */
 const privateMember =
-  /(?:^|[{};)/*\n\r]|\b(?:static|get|set|async|accessor)|@[\w.$]+)\s*#[\p{ID_Start}$_\\]|_classPrivate/u
+  /(?:^|[{};)/*.\n\r]|\b(?:static|get|set|async|accessor)|@[\w.$]+)\s*#[\p{ID_Start}$_\\]|_classPrivate/u
 
 function privateIn(code: object): string | undefined {
   const text = textOf(code)

@@ -66,10 +66,10 @@ describe('a copy does not replace another one', () => {
 })
 
 test('two copies never replace each other', () => {
-  const all = [4, 5].flatMap((position) =>
+  const all = [at(4), at(5), at(5, 'f')].flatMap((stamp) =>
     [99, 100].flatMap((loadedAt) =>
       [900, 1_000].flatMap((freshUntil) =>
-        Object.values(use).map((one) => copy({ ...at(position), loadedAt, freshUntil, use: one })),
+        Object.values(use).map((one) => copy({ ...stamp, loadedAt, freshUntil, use: one })),
       ),
     ),
   )

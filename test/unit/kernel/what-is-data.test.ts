@@ -97,6 +97,16 @@ class NamesItself {
   digits = [1, 2]
 }
 
+class Wrapped {
+  list = [1]
+}
+const asked = () => {
+  throw new Error('asked')
+}
+Object.defineProperty(Wrapped.prototype, 'constructor', {
+  value: new Proxy(Wrapped, { getOwnPropertyDescriptor: asked }),
+})
+
 const hidden = Symbol('hidden')
 
 describe('plain data is frozen with all its parts, and shared by all callers:', () => {
@@ -253,6 +263,57 @@ describe('each caller gets a copy of its own of data that freezing cannot protec
       (v: [ArrayBuffer, Uint8Array]) => [...new Uint8Array(v[0])],
     ],
     [
+      'a view that lies within another one',
+      () => [new Uint8Array(bytes, 8, 4), new Uint8Array(bytes, 8, 8)],
+      (v: Uint8Array[]) => v[1]!.fill(9),
+      (v: Uint8Array[]) => v.map((view) => [...view]),
+    ],
+    [
+      'two parts of one buffer, which stay parts of one buffer',
+      () => [new Uint8Array(bytes, 0, 4), new Uint8Array(bytes, 8, 4)],
+      (v: Uint8Array[]) => v[0]!.fill(9),
+      (v: Uint8Array[]) => [v[0]!.buffer === v[1]!.buffer, ...v[0]!],
+    ],
+    [
+      'parts of one buffer that need to be aligned differently',
+      () => [new Uint32Array(bytes, 4, 1), new Float64Array(bytes, 8, 1)],
+      (v: [Uint32Array, Float64Array]) => v[1].fill(9),
+      (v: [Uint32Array, Float64Array]) => v.map((view) => [...view]),
+    ],
+    [
+      'a part in two places, beside a date',
+      () => {
+        const part = { n: 1 }
+        return { one: part, other: part, at: new Date(0) }
+      },
+      (v: { one: { n: number } }) => (v.one.n = 9),
+      (v: { one: { n: number }; other: object }) => [v.one === v.other, v.one.n],
+    ],
+    [
+      'an array that ends with holes, beside a date',
+      () => ({ list: Object.assign([1], { length: 3 }), at: new Date(0) }),
+      (v: { list: number[] }) => v.list.push(9),
+      (v: { list: number[] }) => [v.list.length, 2 in v.list],
+    ],
+    [
+      'a key named __proto__, beside a date',
+      () => Object.assign(JSON.parse('{"__proto__": {"n": 1}}'), { at: new Date(0) }),
+      (v: object) => ((Object.values(v)[0] as { n: number }).n = 9),
+      (v: object) => JSON.stringify(v),
+    ],
+    [
+      'an object without a prototype that holds a date',
+      () => Object.assign(Object.create(null), { at: new Date(0) }),
+      (v: { at: Date }) => v.at.setTime(9),
+      (v: { at: Date }) => v.at.getTime(),
+    ],
+    [
+      'a regular expression that has searched a part of a text',
+      () => Object.assign(/a/g, { lastIndex: 1 }),
+      (v: RegExp) => (v.lastIndex = 9),
+      (v: RegExp) => v.lastIndex,
+    ],
+    [
       'a property of a date',
       () => Object.assign(new Date(0), { note: { n: 1 } }),
       (v: { note: { n: number } }) => (v.note.n = 9),
@@ -332,6 +393,12 @@ describe('each caller gets a copy of its own of data that freezing cannot protec
       (v: { [hidden]: { n: number } }) => v[hidden].n,
     ],
     [
+      'a frozen object with a property that is not enumerable, beside a date',
+      () => Object.freeze(Object.defineProperty({ at: new Date(0) }, 'quiet', { value: 1 })),
+      (v: { quiet: number }) => (v.quiet = 9),
+      (v: { quiet: number }) => v.quiet,
+    ],
+    [
       'a chain of thousands of instances',
       () => {
         let chain: { next?: object; at: Date } = { at: new Date(0) }
@@ -356,6 +423,12 @@ describe('each caller gets a copy of its own of data that freezing cannot protec
     expect(shown(made as never)).toEqual(before)
   })
 
+  test('of the bytes that the value uses, and not of others in the same buffer', async () => {
+    const { cache } = await startSimulatedNode()
+    const [first] = await readers(cache, () => Buffer.from(new ArrayBuffer(8_192), 4_096, 3))
+    expect(first.buffer.byteLength).toBe(3)
+  })
+
   test('with clone, even of plain data', async () => {
     const { cache } = await startSimulatedNode({ entry: { clone: true }, cache: { cacheAbsent: true } })
     const [first, second] = await readers(cache, () => ({
@@ -377,6 +450,9 @@ describe('each caller gets a copy of its own of data that freezing cannot protec
   )
 })
 
+class Handed {
+  run = () => 1
+}
 class Secretive {
   #count = 0
   next(): number {
@@ -384,11 +460,27 @@ class Secretive {
   }
 }
 class Heir extends Secretive {}
-class Handed {
-  run = () => 1
+class ReadByItsClass {
+  #count = 0
+  static countOf(one: ReadByItsClass): number {
+    return one.#count
+  }
+}
+class Disguised {
+  #count = 0
+  get count(): number {
+    return this.#count
+  }
+}
+Object.defineProperty(Disguised.prototype, 'constructor', { value: Handed })
+const _classPrivateFieldInitSpec = (of: object) => of
+function Compiled(this: object) {
+  _classPrivateFieldInitSpec(this)
 }
 
 describe('a value that is not data is answered unchanged and not kept, and an event says which part is not data:', () => {
+  const nested = (name: string, levels: number, inner: unknown): unknown =>
+    levels === 0 ? inner : { [name]: nested(name, levels - 1, inner) }
   const singleton = { locale: { format: (n: number) => `${n}` }, settings: { n: 1 } }
 
   test.each<[string, () => unknown, detail: string]>([
@@ -407,6 +499,26 @@ describe('a value that is not data is answered unchanged and not kept, and an ev
       'a subclass of a class with private members',
       () => new Heir(),
       'value is an instance of Heir, which has private members',
+    ],
+    [
+      'a class whose private members only the class itself reads',
+      () => new ReadByItsClass(),
+      'value is an instance of ReadByItsClass, which has private members',
+    ],
+    [
+      'a class that names another one as its constructor, and whose getter reads private members',
+      () => new Disguised(),
+      'value is an instance of a class without a name, which has private members',
+    ],
+    [
+      'a class that stands behind a proxy',
+      () => new Wrapped(),
+      'value is an instance of a class without a name, whose state cannot be read',
+    ],
+    [
+      'a class that was compiled for engines without private members',
+      () => new (Compiled as never as new () => object)(),
+      'value is an instance of Compiled, which has private members',
     ],
     ['a function', () => () => 1, 'value is a function'],
     ['an object with a function', () => ({ a: singleton }), 'value.a.locale.format is a function'],
@@ -434,9 +546,7 @@ describe('a value that is not data is answered unchanged and not kept, and an ev
         p: new Proxy(
           {},
           {
-            ownKeys: () => {
-              throw new Error('asked')
-            },
+            ownKeys: asked,
           },
         ),
       }),
@@ -465,7 +575,54 @@ describe('a value that is not data is answered unchanged and not kept, and an ev
     ],
     ['shared memory', () => new Uint8Array(new SharedArrayBuffer(2)), 'value is a view of shared memory'],
     ['an object in a prototype', () => Object.create({ list: [] }), 'whose prototype holds an object'],
+    [
+      'an object whose prototype is a proxy',
+      () =>
+        Object.create(
+          new Proxy(
+            {},
+            {
+              getOwnPropertyDescriptor: asked,
+            },
+          ),
+        ),
+      'value is an instance of a proxy, whose state cannot be read',
+    ],
+    [
+      'a plain object that holds its class',
+      () => ({ constructor: Object }),
+      'value.constructor is a function',
+    ],
+    [
+      'an instance that holds another class',
+      () => Object.assign(new NamesItself(), { constructor: Account }),
+      'value.constructor is a function',
+    ],
+    [
+      'an instance that holds its class behind a proxy',
+      () =>
+        Object.assign(new NamesItself(), {
+          constructor: new Proxy(NamesItself, { getOwnPropertyDescriptor: asked }),
+        }),
+      'value.constructor is a function',
+    ],
+    [
+      'a function of a subclass of Uint8Array',
+      () => Object.assign(new Bytes(1), { run: () => 1 }),
+      'value.run is a function',
+    ],
     ['a function as the key of a map', () => new Map([[() => 1, 1]]), 'value<a key> is a function'],
+    ['a function in an array with holes', () => Object.assign([], { 1: () => 1 }), 'value[1] is a function'],
+    [
+      'a function that is more than twenty steps away',
+      () =>
+        nested(
+          'a',
+          20,
+          nested('b', 5, () => 1),
+        ),
+      `value${'.a'.repeat(20)}… is a function`,
+    ],
     [
       'a property whose name is not an identifier',
       () => ({ 'a b': [() => 1] }),
@@ -486,6 +643,29 @@ describe('a value that is not data is answered unchanged and not kept, and an ev
     expect(await node.cache.get('b')).toBeUndefined()
     expect(node.cache.inMemory.entries).toBe(0)
     expect(node.cache.statistics.unkept).toBe(2)
+  })
+
+  test.each<[string, () => object]>([
+    ['a promise', () => Promise.resolve()],
+    ['a weak map', () => new WeakMap()],
+    ['a weak set', () => new WeakSet()],
+    ['a boxed number', () => Object(1)],
+    ['a generator', () => (function* () {})()],
+    ['an iterator of a map', () => new Map().entries()],
+    ['an iterator of a set', () => new Set().values()],
+    ['an error', () => new Error('a')],
+    ['shared memory', () => new SharedArrayBuffer(1)],
+  ])('%s, even without its prototype', async (_, make) => {
+    const { cache } = await startSimulatedNode()
+    await cache.getOrCreate('a', async () => [Object.setPrototypeOf(make(), null)])
+    expect(cache.statistics.unkept).toBe(1)
+  })
+
+  test('a module, which cannot be frozen', async () => {
+    const { cache } = await startSimulatedNode()
+    const module = await import(String('data:text/javascript,export const n = 1'))
+    expect(await cache.getOrCreate('a', async () => ({ module }))).toEqual({ module })
+    expect(cache.statistics.unkept).toBe(1)
   })
 
   test('all callers who wait for the same load get the same object', async () => {
@@ -568,10 +748,33 @@ describe('L2', () => {
     ['a regular expression', () => /a/gi],
     ['pooled buffers', () => [Buffer.from('ab'), Buffer.from('cd')]],
     ['a map with objects as keys', () => new Map([[{ k: 1 }, new Date(0)]])],
+    ['minus zero', () => ({ n: -0 })],
+    ['a number that is not finite', () => [Number.NaN, Number.POSITIVE_INFINITY]],
+    ['a bigint', () => ({ n: 1n })],
+    ['undefined', () => ({ n: undefined })],
+    ['an array with holes', () => Object.assign([1], { 2: 3 })],
+    ['a property of an array', () => Object.assign([1], { note: 1 })],
+    ['a property named toJSON', () => ({ toJSON: 1 })],
+    ['a key named __proto__', () => JSON.parse('{"__proto__": {"n": 1}}')],
   ])('brings back %s as it was', async (_, make) => {
     const { one, two } = await startTwoNodes()
     await one.cache.getOrCreate('a', async () => make())
-    expect(await two.cache.getOrCreate('a', never)).toEqual(make())
+    expect(await two.cache.getOrCreate('a', never)).toStrictEqual(make())
+  })
+
+  test('brings back a part in two places as one part', async () => {
+    const { one, two } = await startTwoNodes()
+    const part = { n: 1 }
+    await one.cache.getOrCreate('a', async () => [part, part])
+    const [first, second] = await two.cache.getOrCreate<object[]>('a', never)
+    expect(first).toBe(second)
+  })
+
+  test('does not hold a value that it would change, which memory holds all the same', async () => {
+    const { one, two } = await startTwoNodes()
+    await one.cache.getOrCreate('a', async () => ({ [hidden]: 1 }))
+    expect(one.cache.peek('a')).toEqual({ [hidden]: 1 })
+    expect(await two.cache.get('a')).toBeUndefined()
   })
 
   test.each<[string, unknown]>([
@@ -604,6 +807,16 @@ describe('L2', () => {
       Object.assign(new Date(0), { note: 1 }),
       'value.note is a property of a built-in object',
     ],
+    [
+      'a property of an array that is not enumerable',
+      Object.defineProperty([1], 'quiet', { value: 1 }),
+      'value.quiet is not enumerable',
+    ],
+    [
+      'a regular expression that has searched a part of a text',
+      Object.assign(/a/g, { lastIndex: 1 }),
+      'value.lastIndex is not 0',
+    ],
     ['a symbol', { kind: hidden }, 'value.kind is a symbol'],
     [
       'an object without a prototype',
@@ -632,14 +845,16 @@ describe('L2', () => {
   })
 })
 
-test('the log says for the first, and then for each thousandth value, which part is not data', async () => {
+test('the log says for the first, and then for each thousandth value, which part is not data; an event says it for each', async () => {
   const node = await startSimulatedNode()
   const lines: unknown[] = []
   Object.assign(node.events, { logger: { warn: (_: object, line: string) => lines.push(line) } })
+  const told = listen(node)
   for (let count = 0; count < 1_001; count++)
     await node.cache.getOrCreate('a', async () => ({ url: new URL('http://a.example') }))
   const line = expect.stringMatching(
     /^Thing: a value is not cached, because value\.url is an instance of URL/,
   )
   expect(lines).toEqual([line, line])
+  expect(told).toHaveLength(1_001)
 })
