@@ -2,6 +2,8 @@ import { getEventListeners } from 'node:events'
 import { describe, expect, test } from '@jest/globals'
 import type { CacheInvalidated } from '../../../src/kernel/cache/cache-invalidated.js'
 import { systemClock } from '../../../src/kernel/clock.js'
+import { runInScope, TransactionScope } from '../../../src/kernel/persistence/transaction-scope.js'
+import { Gate, settle } from '../../support/gate.js'
 import { ManualClock } from '../../support/manual-clock.js'
 import { type SimulatedNode, startSimulatedNode } from '../../support/simulated-node.js'
 
@@ -54,18 +56,23 @@ describe('a call with very many keys', () => {
     expect(node.cache.peek('key-1999')).toEqual(thingOf('key-1999'))
   })
 
-  test('loads no more keys once its caller has given up', async () => {
+  test.each<[string, (work: () => Promise<unknown>) => Promise<unknown>]>([
+    ['', (work) => work()],
+    [', inside a unit of work, too', (work) => runInScope(new TransactionScope({} as never), work)],
+  ])('loads no more keys once its caller has given up%s', async (_, run) => {
     const { node } = await startNode()
     const impatience = new AbortController()
     const asked: number[] = []
-    const reading = node.cache.getMany(
-      keysOf(5_000),
-      (missing) => {
-        asked.push(missing.length)
-        impatience.abort(new Error('Gave up'))
-        return load(missing)
-      },
-      { signal: impatience.signal },
+    const reading = run(() =>
+      node.cache.getMany(
+        keysOf(5_000),
+        (missing) => {
+          asked.push(missing.length)
+          impatience.abort(new Error('Gave up'))
+          return load(missing)
+        },
+        { signal: impatience.signal },
+      ),
     )
     await expect(reading).rejects.toThrow('Gave up')
     expect(asked).toEqual([1_000])
@@ -106,6 +113,68 @@ describe('a call with very many keys', () => {
     const { node } = await startNode()
     await node.cache.removeByTag(...keysOf(2_500))
     expect(removalsOf(node).map(({ tags }) => tags?.length)).toEqual([1_000, 1_000, 500])
+  })
+})
+
+describe('getMany', () => {
+  test('counts a key that is given twice as one read', async () => {
+    const { node } = await startNode()
+    await node.cache.getMany(['a', 'a'], load)
+    expect(node.cache.statistics.misses).toBe(1)
+  })
+
+  test('answers nothing that is older than the token of its request', async () => {
+    const { node } = await startNode()
+    await node.cache.getMany(['a'], async () => new Map([['a', 'old']]))
+    node.journal.commit('test.happened', { keys: ['a'] })
+    await node.journal.number(1)
+    const consistency = node.request({ epoch: node.journal.epoch, position: node.journal.head })
+    const found = await node.cache.getMany<unknown>(['a'], load, { consistency })
+    expect(found.get('a')).toEqual(thingOf('a'))
+  })
+
+  test('tells the request which tier has answered a hit, and gives a copy to the caller who asks for one', async () => {
+    const { node } = await startNode()
+    await node.cache.getMany(['a'], load)
+    const consistency = node.request()
+    const found = await node.cache.getMany(['a'], load, { consistency, entry: { clone: true } })
+    expect(consistency.source).toBe('l1')
+    found.get('a')!.of = 'changed'
+    expect(node.cache.peek('a')).toEqual(thingOf('a'))
+  })
+
+  test('does not look into memory if its options say so', async () => {
+    const { node } = await startNode()
+    await node.cache.getMany(['a'], load)
+    const found = await node.cache.getMany<unknown>(['a'], async () => new Map([['a', 'new']]), {
+      entry: { skipL1Read: true },
+    })
+    expect(found.get('a')).toBe('new')
+  })
+
+  test('loads anew only the one key for which the load that it has joined is too old', async () => {
+    const { node } = await startNode()
+    const gate = new Gate()
+    const asked: string[][] = []
+    const options = { tagsOf: ({ of }: { of: string }) => [`tag-of-${of}`] }
+    const read = (opened?: Promise<void>) =>
+      node.cache.getMany(
+        ['a', 'b'],
+        async (missing) => {
+          asked.push([...missing])
+          await opened
+          return load(missing)
+        },
+        options,
+      )
+    const first = read(gate.opened)
+    await settle()
+    await node.apply({ tags: ['tag-of-a'] })
+    const second = read()
+    await settle()
+    gate.open()
+    await Promise.all([first, second])
+    expect(asked).toEqual([['a', 'b'], ['a']])
   })
 })
 

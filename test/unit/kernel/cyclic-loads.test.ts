@@ -159,3 +159,19 @@ test('work that a load left running may ask for the load’s key', async () => {
   gate.open()
   expect(await late).toBe('late')
 })
+
+test('work that a load left running may load a value that is made from the load’s own', async () => {
+  const { a, b } = await started()
+  const gate = new Gate()
+  let late: Promise<unknown> | undefined
+  const afresh = { entry: { skipL1Read: true, skipL2Read: true } }
+  await a.getOrCreate('x', async () => {
+    late = b.getOrCreate('y', async () => {
+      await gate.opened
+      return `y of ${await a.getOrCreate('x', async () => 'x', afresh)}`
+    })
+    return 'value'
+  })
+  gate.open()
+  expect(await late).toBe('y of x')
+})

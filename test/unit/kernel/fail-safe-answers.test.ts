@@ -1,8 +1,12 @@
 import { describe, expect, test } from '@jest/globals'
 import type { EntryOptions } from '../../../src/kernel/cache/entry-options.js'
 import type { HybridCache } from '../../../src/kernel/cache/hybrid-cache.js'
+import { DomainError } from '../../../src/kernel/domain/domain-error.js'
 import type { ConsistencyToken } from '../../../src/kernel/journal/consistency-token.js'
-import { settle } from '../../support/gate.js'
+import { Gate, settle } from '../../support/gate.js'
+import { InMemoryJournal } from '../../support/in-memory-journal.js'
+import { InMemoryTier } from '../../support/in-memory-tier.js'
+import { ManualClock } from '../../support/manual-clock.js'
 import { maxStalenessMs, type SimulatedNode, startSimulatedNode } from '../../support/simulated-node.js'
 
 const fails = (): Promise<unknown> => Promise.reject(new Error('away'))
@@ -47,6 +51,20 @@ describe('a stale answer is never older than the token of its request', () => {
     await node.cache.expire('a')
     expect(await read(node)).toEqual(['old', 'expired'])
     await expect(read(node, node.applied.stamp())).rejects.toThrow('away')
+  })
+
+  test('and may be answered to work that a load left running, because the value of the load is not made from it', async () => {
+    const node = await startSimulatedNode({ entry: { failSafe: true } })
+    await node.cache.getOrCreate('a', async () => 'old')
+    await node.cache.expire('a')
+    const gate = new Gate()
+    let late: Promise<unknown> | undefined
+    await node.cache.getOrCreate('page', async () => {
+      late = gate.opened.then(() => read(node))
+      return 'page'
+    })
+    gate.open()
+    expect(await late).toEqual(['old', 'expired'])
   })
 
   test('and may be answered if it has only expired, because nothing that concerns it has happened', async () => {
@@ -126,6 +144,37 @@ describe('the options of one call do not affect another call', () => {
     finish()
     await settle()
     expect(node.cache.peek('a')).toBe('value')
+  })
+})
+
+describe('no stale value hides', () => {
+  async function expired(shared = new InMemoryTier()) {
+    const settings = { journal: new InMemoryJournal(), clock: new ManualClock(), shared }
+    const entry = { failSafe: true, l1TtlMs: 100, l2TtlMs: 100 }
+    const node = await startSimulatedNode({ ...settings, entry })
+    await node.cache.getOrCreate('a', async () => 'old')
+    node.clock.advance(100)
+    return { node, other: await startSimulatedNode(settings) }
+  }
+
+  test('a domain error, which is an answer', async () => {
+    const { node } = await expired()
+    const gone = () => Promise.reject(new DomainError('not-found', 'gone', 'Gone'))
+    await expect(read(node, undefined, {}, gone)).rejects.toThrow('Gone')
+  })
+
+  test('that the caller has given up', async () => {
+    const { node } = await expired()
+    const signal = AbortSignal.abort(new Error('Gave up'))
+    await expect(node.cache.getOrCreate('a', fails, { signal })).rejects.toThrow('Gave up')
+  })
+
+  test('a value that another node has set since the last attempt, even while attempts are throttled', async () => {
+    const { node, other } = await expired()
+    expect(await read(node)).toEqual(['old', 'expired'])
+    await other.cache.set('a', 'new', { stamp: other.cache.capture() })
+    await node.check.run()
+    expect(await read(node)).toEqual(['new', 'fresh'])
   })
 })
 

@@ -4,7 +4,7 @@ import type { LoadContext } from '../../../src/kernel/cache/load-context.js'
 import { systemClock } from '../../../src/kernel/clock.js'
 import { Gate } from '../../support/gate.js'
 import { silentLogger } from '../../support/silent-logger.js'
-import { type SimulatedNode, startSimulatedNode } from '../../support/simulated-node.js'
+import { maxStalenessMs, type SimulatedNode, startSimulatedNode } from '../../support/simulated-node.js'
 
 const down = () => Promise.reject(new Error('the origin is down'))
 
@@ -90,6 +90,19 @@ describe('each read is counted once', () => {
     expect(cache.statistics).toMatchObject({ failedReads: 5, misses: 0 })
     await cache.getOrCreate('a', async () => 'a')
     expect(sumOf(cache)).toBe(6)
+  })
+
+  test('as a hit if it has waited for the lease and memory has the value, and as a bypass if there is no lease', async () => {
+    for (const renews of [true, false]) {
+      const node = await startSimulatedNode({ renews })
+      for (let read = 0; read < 2; read++) {
+        await node.cache.getOrCreate('a', async () => 'a')
+        node.clock.advance(maxStalenessMs)
+      }
+      const { statistics } = node.cache
+      expect(statistics).toMatchObject({ misses: 1, l1Hits: renews ? 1 : 0, bypasses: renews ? 0 : 1 })
+      expect(sumOf(node.cache)).toBe(2)
+    }
   })
 
   test('as made of stale if its load read a stale value', async () => {

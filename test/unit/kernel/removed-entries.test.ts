@@ -1,5 +1,8 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { describe, expect, test } from '@jest/globals'
+import { InMemoryJournal } from '../../support/in-memory-journal.js'
+import { InMemoryTier } from '../../support/in-memory-tier.js'
+import { ManualClock } from '../../support/manual-clock.js'
 import { type SimulatedNode, startSimulatedNode } from '../../support/simulated-node.js'
 import { until } from '../../support/until.js'
 
@@ -48,6 +51,19 @@ describe('memory is freed', () => {
     await node.cache.getOrCreate('new', async () => 'new')
     await until('the others are gone', () => node.cache.inMemory.entries === 1)
     expect(node.cache.peek('new')).toBe('new')
+  })
+
+  test('not for an entry that another node has loaded since the removal', async () => {
+    const settings = { journal: new InMemoryJournal(), clock: new ManualClock(), shared: new InMemoryTier() }
+    const one = await startSimulatedNode(settings)
+    const two = await startSimulatedNode(settings)
+    await one.cache.remove('a')
+    await one.cache.getOrCreate('a', async () => 'new')
+    const never = () => Promise.reject(new Error('it was in L2'))
+    expect(await two.cache.getOrCreate('a', never)).toBe('new')
+    await two.check.run()
+    expect(two.applied.position).toBe(one.applied.position)
+    expect(two.cache.peek('a')).toBe('new')
   })
 
   test('when this node has missed which entries were removed', async () => {
