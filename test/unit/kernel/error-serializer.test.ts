@@ -38,6 +38,7 @@ const leaks: [string, Error][] = (
       { ...raised, code: 'P0001', table: row, column: row },
     ],
     ['one of another language', { ...raised, file: 'plpy_elog.c', code: '38000' }],
+    ['one whose message looks like a stack', { ...raised, code: 'P0001', message: `x\n    at ${row}` }],
     ['a failed assertion', { ...raised, routine: 'exec_stmt_assert', code: 'P0004' }],
     ['a text that is no uuid', { code: '22P02', message: `invalid input syntax for type uuid: "${row}"` }],
     ['a date', { code: '22008', message: `date/time field value out of range: "${row}"` }],
@@ -67,6 +68,13 @@ const leaks: [string, Error][] = (
     new Error(`renaming failed: ${failed(fields).message}`, { cause: failed(fields) }),
   ],
   [`${name}, among others`, new AggregateError([new Error('first'), failed(fields)], 'all failed')],
+])
+
+leaks.push([
+  'a detail of an error whose message is harmless, repeated by whoever caught it',
+  new Error(`renaming failed: ${row}`, {
+    cause: refused({ code: '42501', message: 'permission denied', detail: row }),
+  }),
 ])
 
 describe('an error in the log', () => {

@@ -64,6 +64,11 @@ describe('hints', () => {
     )
   })
 
+  test('of 250 messages go out in one piece', () => {
+    const sent = { ...hint, head: 256, messages: renamed(250, 'u') }
+    expect(codec.decode(textOf(sent))).toEqual(sent)
+  })
+
   test('of a large batch go out in pieces of at most 250, each of which continues the one before', () => {
     fc.assert(
       fc.property(fc.integer({ min: 251, max: 2_000 }), fc.nat(2), (count, beyond) => {
@@ -140,6 +145,13 @@ describe('hints', () => {
     ['another shape', '{"head":1}'],
   ])('signed by us, but with %s, are dropped', (_what, body) => {
     expect(codec.decode(signed(body))).toBeUndefined()
+  })
+
+  test('signed by us, but longer than any that is sent, are dropped', () => {
+    const body = (length: number) =>
+      JSON.stringify(['00000000000000e1', 7, [[7, 'id', ['type', 'x'.repeat(length)]]]])
+    expect(codec.decode(signed(body(1_000)))).toBeDefined()
+    expect(codec.decode(signed(body(512 * 1_024)))).toBeUndefined()
   })
 
   test('that are huge go out without their messages, so that the receiver asks Postgres', () => {

@@ -23,6 +23,7 @@ describe('a JSON body', () => {
     ['quotes, brackets, colons and commas in texts', String.raw`{"a\"{":"[[,:]\\\\","b":"\\"}`],
     ['64 levels', nested(64)],
     ['1,000 names', object(1_000)],
+    ['1,000 names in each of two objects', `[${object(1_000)},${object(1_000)}]`],
     ['the same name in two objects', '[{"a":1},{"a":{"a":2}}]'],
     ['a constructor without a prototype', '{"constructor":{"name":"x"}}'],
     ['a byte order mark', `${String.fromCharCode(0xfeff)}{"a":1}`],

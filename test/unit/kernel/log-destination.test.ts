@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
 import { LogDestination, type WriteBytes } from '../../../src/kernel/observability/log-destination.js'
+import { settle } from '../../support/gate.js'
 import { until } from '../../support/until.js'
 
 const line = (n: number) => `{"n":${n}}\n`
@@ -58,6 +59,32 @@ describe('log lines', () => {
     const kept = lines.filter((text) => text.startsWith('x')).length
     expect(kept).toBeLessThan(50)
     expect(lines.filter((text) => text.startsWith('dropped'))).toEqual([`dropped ${total - kept}`])
+  })
+
+  test('that were dropped are reported once there is room again, and not with every write of a slow destination', async () => {
+    let finish = (): void => {}
+    const log = new LogDestination((bytes, done) => {
+      finish = () => done(null, bytes.length)
+    })
+    const reports: number[] = []
+    log.onRecovery = (dropped) => reports.push(dropped)
+    for (let n = 0; n < 200; n++) log.write('x'.repeat(100_000))
+    let isFlushed = false
+    void log.flush(3_000).then(() => {
+      isFlushed = true
+    })
+    finish()
+    expect(reports).toEqual([])
+    for (let n = 0; n < 100; n++) finish()
+    expect(reports).toHaveLength(1)
+    await settle()
+    expect(isFlushed).toBe(true)
+  })
+
+  test('that are all written hold up no flush', async () => {
+    const log = new LogDestination(() => {})
+    const flushing = log.flush(3_000).then(() => 'flushed')
+    expect(await Promise.race([flushing, settle().then(() => 'still waits')])).toBe('flushed')
   })
 
   test('that can never be written hold up no flush for longer than it allows', async () => {

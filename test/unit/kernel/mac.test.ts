@@ -1,6 +1,7 @@
-import { hash, randomBytes } from 'node:crypto'
+import { createDecipheriv, hash, hkdfSync, randomBytes } from 'node:crypto'
 import { describe, expect, test } from '@jest/globals'
 import fc from 'fast-check'
+import { Cipher } from '../../../src/kernel/journal/cipher.js'
 import { Mac } from '../../../src/kernel/journal/mac.js'
 import { seed } from '../../support/seed.js'
 
@@ -52,5 +53,37 @@ describe('a signature', () => {
       const message = Buffer.alloc(length, 7)
       expect(sign(used, 'name', message)).toBe(sign(new Mac({ secret: short }), 'name', message))
     }
+  })
+})
+
+describe('an encrypted message', () => {
+  const header = Buffer.from('header')
+  const message = Buffer.from('message')
+
+  test('is AES-256-GCM with a key and an IV made of secret, purpose, name and salt; for any other, releases need another version', () => {
+    const encrypted = new Cipher({ secret }, 'tests').encrypt('name', header, message)
+    const salt = encrypted.subarray(0, 16)
+    const root = Buffer.from(hkdfSync('sha256', secret, '', 'aftercommit tests', 32))
+    const made = hash(
+      'blake2b512',
+      Buffer.concat([root, Buffer.from([4, 0, 0, 0]), Buffer.from('name'), salt]),
+      'buffer',
+    )
+    const decipher = createDecipheriv('aes-256-gcm', made.subarray(0, 32), made.subarray(32, 44))
+    decipher.setAAD(header)
+    decipher.setAuthTag(encrypted.subarray(16, 32))
+    expect(Buffer.concat([decipher.update(encrypted.subarray(32)), decipher.final()])).toEqual(message)
+  })
+
+  test('is read for its own purpose only, and with the secret that holds at that time', () => {
+    const installation = { secret }
+    const cipher = new Cipher(installation, 'tests')
+    const encrypted = cipher.encrypt('name', header, message)
+    expect(cipher.decrypt('name', header, encrypted)).toEqual(message)
+    expect(new Cipher({ secret }, 'others').decrypt('name', header, encrypted)).toBeUndefined()
+    installation.secret = randomBytes(32)
+    expect(cipher.decrypt('name', header, encrypted)).toBeUndefined()
+    const later = cipher.encrypt('name', header, message)
+    expect(new Cipher(installation, 'tests').decrypt('name', header, later)).toEqual(message)
   })
 })

@@ -1,8 +1,9 @@
+import { getHeapStatistics } from 'node:v8'
 import { describe, expect, test } from '@jest/globals'
 import fc from 'fast-check'
 import { CacheEntry, never } from '../../../src/kernel/cache/cache-entry.js'
 import { CacheEvents } from '../../../src/kernel/cache/cache-events.js'
-import { MemoryBudget } from '../../../src/kernel/cache/memory-budget.js'
+import { defaultTotalBytes, MemoryBudget } from '../../../src/kernel/cache/memory-budget.js'
 import { MemoryTier } from '../../../src/kernel/cache/memory-tier.js'
 import { seed } from '../../support/seed.js'
 import { silentLogger } from '../../support/silent-logger.js'
@@ -224,6 +225,11 @@ describe('memory that several caches share', () => {
     caches[0]!.clear()
     for (let index = 0; index < 10_000; index++) caches[0]!.keep(`${index}`.padStart(1_024), entry(0))
     expect(caches[0]!.size).toBeLessThan(5_000)
+  })
+
+  test('is a quarter of the heap unless somebody says otherwise', () => {
+    const { heap_size_limit: heap } = getHeapStatistics()
+    expect(defaultTotalBytes() / heap).toBeCloseTo(0.25)
   })
 
   test('refuses a value that is larger than all of it', () => {
