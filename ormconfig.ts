@@ -13,13 +13,13 @@ import { readSecretFiles } from './src/secret-files.js'
 export interface DataSourceSettings {
   readonly databaseUrl: string
   readonly applicationName?: string
-  /** Connections. */
+  /** The most connections. */
   readonly poolSize?: number
-  /** Milliseconds after which a statement is given up, here and in Postgres. */
+  /** Milliseconds after which a statement is cancelled, here and in Postgres. */
   readonly timeoutMs?: number
 }
 
-/** The one description of database, entities and migrations: for the service, its migrations and TypeORM's command line. */
+/** Describes the database, entities and migrations for the service, for `npm run migrate` and for TypeORM's command line. */
 export function createDataSource({
   databaseUrl,
   applicationName = 'aftercommit',
@@ -33,26 +33,26 @@ export function createDataSource({
     poolSize,
     entities: [User, WelcomeMessage, FeatureFlag, Product],
     migrations: [Kernel1700000000000, Users1700000001000, FeatureFlags1700000002000, Pricing1700000003000],
-    // Its own would print a failed migration's message, which may hold a row, beside the log.
+    // TypeORM's default logger would print the message of a failed migration, which may contain a row, beside the log.
     logger: 'debug',
-    // The migrations are the schema's only author.
+    // Only migrations change the schema.
     synchronize: false,
     extra: {
-      // START TRANSACTION and the first load go out together. It does without streams of rows: `pg` refuses them.
+      // So START TRANSACTION and the first load are sent together. With it, `pg` cannot stream rows.
       pipeline: true,
       connectionTimeoutMillis: Math.min(timeoutMs, 2_000),
       query_timeout: timeoutMs,
       statement_timeout: timeoutMs,
-      // A node that was paused in a transaction must not hold its row locks until it is resumed.
+      // A node that was paused within a transaction must not keep its row locks until it is resumed.
       idle_in_transaction_session_timeout: 2 * timeoutMs,
       keepAlive: true,
     },
   })
 }
 
-/** What `typeorm -d dist/ormconfig.js` finds. */
+/** The data source that `typeorm -d dist/ormconfig.js` uses. */
 export default createDataSource({
   databaseUrl: readSecretFiles(process.env).DATABASE_URL || 'postgres://127.0.0.1:5432/aftercommit',
-  // Migrations may take their time.
+  // Migrations may take long.
   timeoutMs: 600_000,
 })

@@ -1,17 +1,17 @@
--- The rights that a node needs in Postgres, and nothing else; docs/rights.md explains them. The role that owns the database and
--- runs the migrations runs this file after them, and again after an upgrade of the kernel:
+-- Grants the rights that a node needs in Postgres, and no others. docs/rights.md explains them. Run this file as the role that
+-- owns the database and runs the migrations: after the migrations, and again after an upgrade of the kernel.
 --
 --   psql "$OWNER_URL" -v ON_ERROR_STOP=1 -v role=service -v database=aftercommit -f deploy/grants.sql
 --
--- The role must exist (create role service login password '...'). Its nodes have RUN_MIGRATIONS=false.
+-- The role must exist (create role service login password '...'). Set RUN_MIGRATIONS=false for its nodes.
 
 begin;
 
--- A role that may connect can use up connections, memory for locks, and disk: no other grant prevents that.
+-- Any role that can connect can use up connections, memory for locks, and disk. No other grant prevents that.
 revoke connect, temporary on database :"database" from public;
 grant connect on database :"database" to :"role";
 
--- Databases created before Postgres 15 let every role create functions here, which are then in the search path of others.
+-- In databases created before Postgres 15, every role can create functions here, which are then in the search path of others.
 revoke create on schema public from public;
 grant usage on schema public, aftercommit_kernel to :"role";
 
@@ -38,12 +38,13 @@ grant execute on function
   aftercommit_kernel.begin_epoch
   to :"role";
 
--- The modules' tables, and those that later migrations create. Identity columns need no right of their own. A serial column needs
--- USAGE on its sequence, which you would have to add.
+-- The tables of the modules, including those that later migrations create. Identity columns need no further right. A serial
+-- column needs USAGE on its sequence, which you must add.
 grant select, insert, update, delete on all tables in schema public to :"role";
 alter default privileges in schema public grant select, insert, update, delete on tables to :"role";
 
--- A node reads which migrations have been applied. It must not write here: a role that may can hold the migrations' lock.
+-- A node reads which migrations have been applied. It must not write here, because a role that can write can also take the
+-- lock of the migrations.
 revoke all on public.migrations from :"role";
 grant select on public.migrations to :"role";
 

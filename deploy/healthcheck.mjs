@@ -1,4 +1,4 @@
-/** `node healthcheck.mjs PATH`: exits 0 if this container's node answers 200, as the image has no curl. */
+/** `node healthcheck.mjs PATH` exits with 0 if the node in this container answers with success. The image has no curl. */
 const [path = '/health/live'] = process.argv.slice(2)
 try {
   const { ok } = await fetch(`http://127.0.0.1:${process.env.PORT}${path}`, {

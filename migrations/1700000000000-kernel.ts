@@ -1,16 +1,16 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm'
 
 /**
- * What the kernel keeps in Postgres: who this installation is, the outbox, the head of the journal, and the
- * state of the durable event handlers. The functions are the protocol's side of the database; each rule in
- * them is there because leaving it out loses or doubles a position (docs/adr/0002-positions.md).
+ * What the kernel stores in Postgres: the identity of this installation, the outbox, the head of the journal, and the state of
+ * the durable event handlers. The functions are the part of the protocol that runs in the database. Without any of their
+ * rules, a position could be lost or given twice (docs/adr/0002-positions.md).
  */
 export class Kernel1700000000000 implements MigrationInterface {
   name = 'Kernel1700000000000'
 
   async up(queryRunner: QueryRunner): Promise<void> {
-    // Not plain `aftercommit`: with a role of that name, "$user" in the search path would lead every other table
-    // into this schema from the second migration on.
+    // It is not named `aftercommit`, because a role may have that name. "$user" in the search path would then put the tables
+    // of all later migrations into this schema.
     await queryRunner.query(`create schema aftercommit_kernel`)
 
     await queryRunner.query(`
@@ -33,7 +33,7 @@ export class Kernel1700000000000 implements MigrationInterface {
         numbered_at  timestamptz,
         check ((position is null) = (numbering_id is null))
       ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02)`)
-    // Two partial indexes: an event is in one of them at a time, so that a write adds to one.
+    // An event is in one of these two partial indexes at a time, so a write adds to only one.
     await queryRunner.query(
       `create index outbox_unnumbered on aftercommit_kernel.outbox_message (id) where position is null`,
     )
@@ -42,8 +42,8 @@ export class Kernel1700000000000 implements MigrationInterface {
        where position is not null`,
     )
 
-    // A value that a crash may still take back must not be seen by a load: with synchronous_commit off a
-    // transaction is visible before it is durable.
+    // With synchronous_commit off, a transaction is visible before it is durable. A load could then cache a value that a crash
+    // takes back.
     await queryRunner.query(`
       create function aftercommit_kernel.refuse_asynchronous_commit() returns trigger language plpgsql as $$
       begin
@@ -64,8 +64,8 @@ export class Kernel1700000000000 implements MigrationInterface {
       ) with (fillfactor = 10)`)
     await queryRunner.query(`insert into aftercommit_kernel.journal_head default values`)
 
-    // Unlogged, as Postgres empties such a table when it recovers from a crash, even of one backend: just when it may
-    // have lost positions that were given and not flushed (docs/adr/0014-positions-are-not-flushed.md).
+    // Unlogged, because Postgres empties such a table when it recovers from a crash, even of one backend. That is when it may
+    // have lost positions that were given but not flushed (docs/adr/0014-positions-are-not-flushed.md).
     await queryRunner.query(`
       create unlogged table aftercommit_kernel.journal_branch (
         only_row boolean primary key default true check (only_row),
@@ -73,18 +73,19 @@ export class Kernel1700000000000 implements MigrationInterface {
       )`)
     await queryRunner.query(`insert into aftercommit_kernel.journal_branch default values`)
 
-    // What numbering and `begin_epoch` lock. Whoever may connect can take any advisory lock, and would stop every node with it;
-    // to lock this table takes UPDATE on it. SHARE UPDATE EXCLUSIVE is the weakest mode that excludes itself, and costs what an
-    // advisory lock does: it writes nothing, takes no transaction id, and leaves everybody's fast-path locks alone. A table of
-    // its own, as VACUUM and ANALYZE take the same lock: one that is never written to gives autovacuum nothing to do.
+    // Numbering and `begin_epoch` lock this table. Any role that can connect could take an advisory lock and stop every node
+    // with it. To lock this table, a role needs UPDATE on it. SHARE UPDATE EXCLUSIVE is the weakest mode that excludes
+    // itself. It costs as little as an advisory lock: it writes nothing, takes no transaction id, and does not affect
+    // fast-path locks. The table has no other use, because VACUUM and ANALYZE take the same lock, and autovacuum leaves an
+    // unchanged table alone.
     await queryRunner.query(`create table aftercommit_kernel.numbering_lock ()`)
 
-    // Null while there is no branch. Fails on a standby (pg_current_wal_lsn), which must never answer a check. The object
-    // ids differ in every copy of the database, by template or by dump: a staging copy on the same server must not share
-    // keys and tokens. Only the server's start tells a disk that was set back from the one that it was, if every node has
-    // been restarted, too: no node is left that remembers (docs/adr/0009-a-restart-of-postgres-is-an-epoch.md). In PL/pgSQL,
-    // as Postgres up to 17 plans a function in SQL anew at each call: 80 of the 210 µs of a numbering. Those who call it have
-    // set the search path.
+    // Returns null while there is no branch. It fails on a standby (pg_current_wal_lsn), which must never answer a check.
+    // The object ids differ in every copy of the database, whether it was made from a template or a dump: a staging copy on
+    // the same server must not share keys and tokens. After a disk was set back and every node was restarted, no node
+    // remembers the former state, and only the start of the server differs
+    // (docs/adr/0009-a-restart-of-postgres-is-an-epoch.md). It is written in PL/pgSQL because Postgres up to 17 plans an SQL
+    // function at each call: 80 of the 210 µs of a numbering. Its callers have set the search path.
     await queryRunner.query(`
       create function aftercommit_kernel.current_epoch() returns text language plpgsql stable as $$
       begin
@@ -99,19 +100,20 @@ export class Kernel1700000000000 implements MigrationInterface {
         from aftercommit_kernel.journal_branch;
       end $$`)
 
-    // Without it, whoever may create functions in a schema of the service's search path could have it call his: a function of
-    // the very types of a call is preferred to Postgres's own, where that converts or takes any number of arguments.
+    // Otherwise, a role that can create functions in a schema of the service's search path could make the service call its
+    // own. Postgres prefers a function with exactly the argument types of a call to its own function with conversions or
+    // with any number of arguments.
     const safePath = 'set search_path = pg_catalog, pg_temp'
 
-    // Both functions look rows up by index, in its order, whatever the planner would rather do. They are planned once for a
-    // connection, by the statistics of that moment: planned on an empty journal, a check read all of a journal of millions
-    // later on. Left to itself, Postgres takes a plan for each call's own values for the better one, and plans every check
-    // anew: 150 of 220 µs. Where nothing but a scan will do, as of tables of one row, Postgres up to 17 reckons with a price
-    // for that at which it would compile the plan first, for 20 ms and more.
+    // `number_outbox` and `read_journal` must find rows by index. They are planned once for a connection, with the
+    // statistics of that moment. With a plan that was made on an empty journal, a check later read a whole journal of
+    // millions. Without force_generic_plan, Postgres would plan every check again for its own values: 150 of 220 µs. Tables
+    // of one row can only be scanned. With scans disabled, Postgres up to 17 estimates such a cost for them that it would
+    // compile the plan with JIT, which takes 20 ms and more.
     const byIndexOnly = `${safePath} set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off
       set enable_mergejoin = off set plan_cache_mode = force_generic_plan set jit = off`
 
-    // Takes the lock for as long as its transaction lasts, hence one of its own; only `number_before_commit` may say otherwise.
+    // It keeps the lock until its transaction ends, so it needs a transaction of its own, except for `number_before_commit`.
     await queryRunner.query(`
       create function aftercommit_kernel.number_outbox(
         at_most integer, notify_channel text default null, before_commit boolean default false)
@@ -121,17 +123,18 @@ export class Kernel1700000000000 implements MigrationInterface {
         call_id uuid := gen_random_uuid();
         base bigint;
       begin
-        -- Under REPEATABLE READ the snapshot would be older than the lock.
+        -- With REPEATABLE READ, the snapshot would be older than the lock.
         if current_setting('transaction_isolation') <> 'read committed' then
           raise exception 'aftercommit: numbering needs READ COMMITTED';
         end if;
         if not before_commit then
-          -- Inside somebody's transaction a position could be seen for rows that are not committed yet.
+          -- In a transaction that has written, the caller would get positions of rows that are not committed yet. Others
+          -- would wait for the lock until it ends.
           if pg_current_xact_id_if_assigned() is not null then
             raise exception 'aftercommit: numbering needs a transaction of its own';
           end if;
-          -- What it numbers is durable; the positions need not be, where a crash that takes them back ends their epoch,
-          -- too. Aurora keeps unlogged tables through a crash: there, they could be given again to other events.
+          -- The numbered events are durable. Their positions need not be, because a crash that takes positions back also ends
+          -- their epoch. Aurora keeps unlogged tables after a crash, so there a position could be given to another event.
           if (select relpersistence = 'u' and to_regproc('pg_catalog.aurora_version') is null
               from pg_class where oid = 'aftercommit_kernel.journal_branch'::regclass) then
             perform set_config('synchronous_commit', 'off', true);
@@ -141,7 +144,7 @@ export class Kernel1700000000000 implements MigrationInterface {
         end if;
         lock table aftercommit_kernel.numbering_lock in share update exclusive mode;
 
-        -- A new statement, hence a new snapshot: it sees what the previous holder of the lock numbered.
+        -- A new statement has a new snapshot, so it sees what the previous holder of the lock has numbered.
         select h.position, h.numbering_id, aftercommit_kernel.current_epoch() into strict base, head_id, epoch
         from aftercommit_kernel.journal_head h;
         if epoch is null then
@@ -158,8 +161,8 @@ export class Kernel1700000000000 implements MigrationInterface {
           from unnumbered u where o.id = u.id
           returning o.position, o.numbering_id, o.type, o.payload
         )
-        -- Few rows go along at once, which saves the dispatcher another round trip. Many do not: writing them out
-        -- would keep the lock from the next caller.
+        -- A few rows are returned at once, which saves the dispatcher a round trip. Returning many would take time in which
+        -- the next caller waits for the lock.
         select count(*),
                json_agg(json_build_array(g.position, g.numbering_id, g.type, g.payload) order by g.position)
                  filter (where g.position <= base + 64)
@@ -172,8 +175,8 @@ export class Kernel1700000000000 implements MigrationInterface {
         if numbered > 0 then
           head_id := call_id;
           update aftercommit_kernel.journal_head h set position = head, numbering_id = call_id;
-          -- Hints may be lost, but a full queue fails the COMMIT. Whoever may connect can fill it: he listens, and leaves a
-          -- transaction open. It is 8 GB, or max_notify_queue_pages.
+          -- Hints may be lost, but a full queue makes COMMIT fail. Any role that can connect can fill the queue if it listens
+          -- and leaves a transaction open. The queue has 8 GB, or max_notify_queue_pages.
           if notify_channel is not null and pg_notification_queue_usage() < 0.5 then
             perform pg_notify(notify_channel, epoch || ' ' || head);
           end if;
@@ -181,11 +184,12 @@ export class Kernel1700000000000 implements MigrationInterface {
         return next;
       end $$`)
 
-    // The last statement of a transaction that has written events, right before its COMMIT and sent along with it: what it
-    // returns is only to be believed once that has been answered
-    // (docs/adr/0016-a-quiet-node-numbers-in-the-transaction-itself.md). No row where it declines: the lock is held until
-    // COMMIT has been flushed, and with a standby to wait for, until that has answered, or for ever. Nor where it fails:
-    // what is wrong is said by the numbering after COMMIT, as ever, and the write is not to be refused for it.
+    // The last statement of a transaction that has written events, sent in one message with COMMIT. Its result counts only
+    // once COMMIT has been answered (docs/adr/0016-a-quiet-node-numbers-in-the-transaction-itself.md). It returns no row if
+    // it declines. It declines with a synchronous standby, because the lock is held until COMMIT is complete: until the
+    // standby has answered, which may be never. It also returns no row if another call holds the lock, because a write must
+    // not wait for that, or if it fails, because that is no reason to refuse the write. The numbering after COMMIT then reports
+    // the error.
     await queryRunner.query(`
       create function aftercommit_kernel.number_before_commit(at_most integer, notify_channel text)
       returns table (head bigint, head_id uuid, numbered integer, epoch text, messages json)
@@ -201,7 +205,7 @@ export class Kernel1700000000000 implements MigrationInterface {
         return;
       end $$`)
 
-    // STABLE, so that all of it is one snapshot: the caller's.
+    // STABLE, so that all of it uses one snapshot, that of the calling statement.
     await queryRunner.query(`
       create function aftercommit_kernel.read_journal(after bigint, at_most integer, places bigint[], place_ids uuid[])
       returns table (epoch text, head bigint, head_id uuid, after_id uuid, unnumbered boolean, contradicted boolean,
@@ -223,13 +227,14 @@ export class Kernel1700000000000 implements MigrationInterface {
           from aftercommit_kernel.journal_head h;
       end $$`)
 
-    // Two histories share a timeline if a dump was restored into the same server, or a crash has taken back the end of
-    // one. Whoever notices first starts a new branch; the others find the epoch changed and do nothing.
+    // Two histories can have the same epoch, for instance after rows were restored into the running database. The first node
+    // that notices starts a new branch. The others find that the epoch has changed, and do nothing.
     await queryRunner.query(`
       create function aftercommit_kernel.begin_epoch(seen text)
       returns text language plpgsql volatile ${safePath} as $$
       begin
-        -- Or a crash could take the new epoch back, and open the old one's keys again, where the table is logged.
+        -- Otherwise, where the table is logged, a crash could take the new epoch back, and make keys of the old one valid
+        -- again.
         perform set_config('synchronous_commit', 'on', true);
         lock table aftercommit_kernel.numbering_lock in share update exclusive mode;
         insert into aftercommit_kernel.journal_branch default values on conflict do nothing;
@@ -244,8 +249,8 @@ export class Kernel1700000000000 implements MigrationInterface {
         name     text primary key,
         position bigint not null
       )`)
-    // No foreign keys: checking them locks, and so writes, a row of the outbox for each delivery. Position comes first
-    // in the key, as retention asks by position alone.
+    // It has no foreign keys: checking them would lock, and so write, a row of the outbox for each delivery. The position is
+    // first in the key because retention searches by position alone.
     await queryRunner.query(`
       create table aftercommit_kernel.event_delivery (
         handler         text   not null,

@@ -12,7 +12,7 @@ export class Users1700000001000 implements MigrationInterface {
         permissions text[] not null,
         version     integer not null
       )`)
-    // Addresses that differ in case only reach the same mailbox nearly everywhere.
+    // Nearly everywhere, addresses that differ only in case belong to the same mailbox.
     await queryRunner.query(`create unique index user_account_email_key on user_account (lower(email))`)
     await queryRunner.query(`
       create table welcome_message (

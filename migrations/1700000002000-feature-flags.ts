@@ -4,7 +4,7 @@ export class FeatureFlags1700000002000 implements MigrationInterface {
   name = 'FeatureFlags1700000002000'
 
   async up(queryRunner: QueryRunner): Promise<void> {
-    // Collation "C": pages follow one another in the same order on every server.
+    // With the collation "C", pages have the same order on every server.
     await queryRunner.query(`
       create table feature_flag (
         name        text collate "C" constraint feature_flag_pkey primary key,

@@ -4,7 +4,7 @@ export class Pricing1700000003000 implements MigrationInterface {
   name = 'Pricing1700000003000'
 
   async up(queryRunner: QueryRunner): Promise<void> {
-    // Collation "C": pages follow one another in the same order on every server.
+    // With the collation "C", pages have the same order on every server.
     await queryRunner.query(`
       create table product (
         sku         text collate "C" constraint product_pkey primary key,

@@ -1,4 +1,4 @@
-/** A setting that the node cannot start with. The message is one line and names it. */
+/** A setting is invalid. The message is one line and names the setting. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError'
 }

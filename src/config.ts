@@ -9,7 +9,7 @@ export { ConfigError }
 const integer = (least: number, most: number) =>
   z
     .string()
-    .regex(/^\d{1,12}$/, 'is not a whole number')
+    .regex(/^\d{1,12}$/, 'must be a whole number')
     .transform(Number)
     .refine((n) => n >= least && n <= most, `must be from ${least} to ${most}`)
 
@@ -18,7 +18,7 @@ const url = (...protocols: string[]) =>
     .string()
     .refine(
       (text) => URL.canParse(text) && protocols.includes(new URL(text).protocol) && isDecodable(text),
-      `must be a URL that begins with ${protocols.map((p) => `${p}//`).join(' or ')}, its user and password encoded`,
+      `must be a URL that starts with ${protocols.map((p) => `${p}//`).join(' or ')}, with user and password percent-encoded`,
     )
 
 function isDecodable(text: string): boolean {
@@ -30,10 +30,10 @@ function isDecodable(text: string): boolean {
   }
 }
 
-/** Of NODE_ENV, where a node may be made to fail; the empty one is that which is not set. Whatever else is said, `prod` or `live`, is not. */
+/** The values of NODE_ENV that allow FAULTS; the empty one means that it is not set. Any other, such as `prod`, does not. */
 const placesForFaults = ['', 'development', 'test']
 
-/** In one line, however it was set. */
+/** Makes a value fit for a message of one line. */
 const printable = (text: string) => text.replaceAll(/[^\x21-\x7e]+/g, ' ').slice(0, 40)
 
 const isPowerOfTwo = (n: number) => Number.isInteger(Math.log2(n))
@@ -44,7 +44,7 @@ const schema = z.object({
   PORT: integer(0, 65_535).default(3000),
   NODE_NAME: z
     .string()
-    .regex(/^[A-Za-z0-9._-]{1,48}$/, 'may have 1 to 48 letters, digits, dots, underscores and hyphens')
+    .regex(/^[A-Za-z0-9._-]{1,48}$/, 'must be 1 to 48 letters, digits, dots, underscores and hyphens')
     .default(
       `${hostname()
         .replaceAll(/[^A-Za-z0-9._-]/g, '-')
@@ -102,7 +102,7 @@ export type Config = z.output<typeof schema>
 /**
  * Reads and checks every setting, once. An empty variable counts as not set.
  *
- * @throws ConfigError naming the first setting that will not do; values are not repeated, as some are secrets
+ * @throws ConfigError that names the first invalid setting. It does not repeat the value, because some are secrets
  */
 export function readConfig(environment: Readonly<Record<string, string | undefined>>): Config {
   const given = Object.fromEntries(
@@ -118,12 +118,12 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
   const config = parsed.data
   if (config.CHECK_INTERVAL_MS * 2 > config.MAX_STALENESS_MS) {
     throw new ConfigError(
-      'CHECK_INTERVAL_MS: must be at most half of MAX_STALENESS_MS, or one late check ends the lease',
+      'CHECK_INTERVAL_MS: must be at most half of MAX_STALENESS_MS, because otherwise one late check ends the lease',
     )
   }
   if (config.LOAD_CONCURRENCY >= config.DATABASE_POOL_SIZE) {
     throw new ConfigError(
-      'LOAD_CONCURRENCY: must be less than DATABASE_POOL_SIZE, or reads can starve the commands',
+      'LOAD_CONCURRENCY: must be less than DATABASE_POOL_SIZE, because otherwise reads can block the commands',
     )
   }
   if (config.FAULTS.length > 0 && !placesForFaults.includes(config.NODE_ENV?.trim().toLowerCase() ?? '')) {

@@ -47,13 +47,13 @@ import { usersModule } from './modules/users/users.module.js'
 
 export const modules: readonly ServiceModule[] = [usersModule, featureFlagsModule, pricingModule]
 
-/** How long a read waits for the check that would renew its lease, in ms, before it reads the database. */
+/** How long a read without a lease waits for the check that renews it, in ms, before it reads the database. */
 const renewLeaseMs = 1_000
 
-/** All parts of one node, wired and idle. `Node` starts and stops them. */
+/** All parts of one node, connected but not started. `Node` starts and stops them. */
 export type NodeParts = ReturnType<typeof createParts>
 
-/** What stands between the protocol and the servers that it talks to; tests put trouble there (`test/kit`). */
+/** Wraps the connections of the protocol to its servers. Tests use this to cause trouble there (`test/kit`). */
 export interface Wrappers {
   readonly shared?: (tier: SharedTier) => SharedTier
   readonly hints?: (channel: HintChannel) => HintChannel
@@ -61,9 +61,9 @@ export interface Wrappers {
 }
 
 /**
- * The composition root: the only place that knows which class stands behind which interface.
+ * The composition root: only this function knows which class implements which interface.
  *
- * @throws ModuleError if the modules' handlers do not add up
+ * @throws ModuleError if the modules contain a mistake, such as a query without a handler
  */
 export function createParts(
   config: Config,
@@ -95,14 +95,14 @@ export function createParts(
   const redis = config.REDIS_URL
     ? createRedis(config.REDIS_URL, config.REDIS_TIMEOUT_MS, config.NODE_NAME)
     : undefined
-  // Nobody needs to hear of it: without Redis reads and writes go on, and readiness reports it.
+  // Logged at the level debug only: reads and writes go on without Redis, and readiness reports it.
   redis?.on('error', (error) => logger.debug({ err: error }, 'the connection to Redis failed'))
   const notifyChannel = () => notifyChannelOf(installation)
   const journal = new PostgresJournal({
     databaseUrl: config.DATABASE_URL,
     applicationName: config.NODE_NAME,
     notifyChannel: redis ? undefined : notifyChannel,
-    // A check that takes longer than the lease it would renew is of no use.
+    // A check that takes longer than the lease is useless, because the lease counts from its start.
     timeoutMs: config.MAX_STALENESS_MS,
   })
   const ownHints = redis
@@ -150,7 +150,7 @@ export function createParts(
     lease,
     renewLease: async () => {
       await clock.within(renewLeaseMs, check.run())
-      // Were every read to find out for itself that Postgres is gone, they would queue for minutes to do so.
+      // Fails here if Postgres is gone. If each read had to find that out itself, reads would queue for minutes.
       if (!lease.holds() && isConnectionFailure(check.lastFailure)) throw check.lastFailure
     },
     shared: wrappers.shared?.(tier) ?? tier,

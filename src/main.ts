@@ -25,12 +25,12 @@ const logger = pino(
 )
 log.onRecovery = (dropped) =>
   logger.warn({ dropped }, 'log lines were dropped while they could not be written')
-// Imported only now: ormconfig.ts makes a data source of DATABASE_URL as it is loaded, and would fail on a bad one
-// before it is checked.
+// Imported only now, because ormconfig.ts creates a data source from DATABASE_URL when it is loaded. A bad URL would make that
+// fail before it was checked.
 const { Node } = await import('./node.js')
 const node = new Node(config, logger)
 
-/** Milliseconds of the time for stopping that are kept for the last lines of the log. */
+/** How many milliseconds of the time for stopping are reserved for writing the last lines of the log. */
 const lastLinesMs = Math.min(500, config.SHUTDOWN_TIMEOUT_MS / 4)
 
 let stopping = false
@@ -43,7 +43,7 @@ async function stop(reason: string, exitCode: number): Promise<never> {
   process.exit(code)
 }
 
-/** Whatever hangs, the process ends: an orchestrator would only kill it, and say less about why. */
+/** Waits for a limited time, so that the process ends itself and logs why. An orchestrator would kill it without a reason. */
 async function isStopped(): Promise<boolean> {
   const tooLong = sleep(config.SHUTDOWN_TIMEOUT_MS - lastLinesMs, 'too long' as const)
   try {
@@ -58,11 +58,11 @@ async function isStopped(): Promise<boolean> {
 process.on('SIGTERM', () => void stop('SIGTERM', 0))
 process.on('SIGINT', () => void stop('SIGINT', 0))
 process.on('uncaughtException', (error) => {
-  logger.fatal({ err: error }, 'an error that nobody caught')
+  logger.fatal({ err: error }, 'an error was not caught')
   void stop('uncaught exception', 1)
 })
 process.on('unhandledRejection', (error) => {
-  logger.fatal({ err: error }, 'a rejection that nobody handled')
+  logger.fatal({ err: error }, 'a rejection was not handled')
   void stop('unhandled rejection', 1)
 })
 

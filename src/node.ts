@@ -12,16 +12,16 @@ import { checkRights, reasonOf } from './kernel/persistence/rights.js'
 
 type Phase = 'starting' | 'serving' | 'stopping'
 
-/** Milliseconds between two attempts to reach Postgres, or to find the schema migrated, at start. */
+/** Milliseconds between two attempts at start to reach Postgres or to find all migrations applied. */
 const retryMs = 500
 
-/** Of the time for stopping, what requests under way may take; the rest is for dispatching what they have committed. */
+/** The share of the time for stopping that requests under way may take. The rest is for dispatching what they committed. */
 const answersShare = 0.6
 
 /** Milliseconds that one statement of a migration may take. */
 const migrationTimeoutMs = 3_600_000
 
-/** One node: everything that `container.ts` wires, started in the order that the promises need, and stopped in reverse. */
+/** One node. It starts the parts from `container.ts` in the order that the promises need, and stops them. */
 export class Node {
   readonly parts: NodeParts
   #server: FastifyInstance | undefined
@@ -39,15 +39,15 @@ export class Node {
     this.parts = createParts(config, logger, offered, wrappers)
   }
 
-  /** Where the node listens; undefined before `start`. */
+  /** The URL at which the node listens; undefined before it does. */
   get url(): string | undefined {
     const address = this.#server?.server.address()
     return typeof address === 'object' && address ? `http://${this.config.HOST}:${address.port}` : undefined
   }
 
   /**
-   * Listens at once, so that liveness and readiness can be asked for, and serves once migrations have run and
-   * a first check has succeeded. Waits for Postgres as long as it takes; never for Redis.
+   * Listens at once, so that health checks get answers, and serves requests once migrations have run and a first check has
+   * succeeded. It waits for Postgres as long as it takes, and never for Redis.
    *
    * @throws if the port is taken, a migration fails, or the role lacks rights (MissingRightsError)
    */
@@ -57,9 +57,9 @@ export class Node {
   }
 
   async #start(): Promise<void> {
-    // Not waited for, now or ever; begun first, so that it is usually there when the node is ready.
+    // Nothing waits for this connection. It is opened first, so that it is usually there when the node is ready.
     this.parts.redis?.connect().catch(() => {})
-    // Beside one another: the one computes while the other waits for Postgres.
+    // Both run at the same time: creating the server takes processor time while the other waits for Postgres.
     const reached = this.#reachPostgres()
     reached.catch(() => {})
     try {
@@ -81,15 +81,15 @@ export class Node {
   }
 
   /**
-   * Takes no new requests, answers those under way, dispatches what they have committed, and closes. Each
-   * step needs what the later ones close.
+   * Refuses new requests, answers those under way, dispatches what they have committed, and closes. Each step needs parts that
+   * later steps close.
    */
   async stop(): Promise<void> {
     this.#phase = 'stopping'
     this.#stop.abort()
     const { eventHandlers, retention, dispatcher, check, subscriber, redis, journal, dataSource } = this.parts
     await this.#server?.close()
-    // What is being started now could otherwise go on over closed connections.
+    // Otherwise a start that is still running would go on with closed connections.
     await this.#starting?.catch(() => {})
     await Promise.all([retention.stop(), ...eventHandlers.map((runner) => runner.stop())])
     await dispatcher.stop()
@@ -116,7 +116,7 @@ export class Node {
       status,
       node: this.config.NODE_NAME,
       checks: {
-        // A lease is proof that Postgres has answered within the bound.
+        // A node with a lease has had an answer from Postgres within the bound on staleness.
         postgres: { status: inStep ? 'up' : 'down' },
         redis: { status: redis ? (redis.status === 'ready' ? 'up' : 'down') : 'off' },
         migrations: { status: this.#migrated ? 'done' : 'pending' },
@@ -153,7 +153,7 @@ export class Node {
     this.logger.info({ url: this.url }, 'listening')
   }
 
-  /** Everything at the start that needs Postgres, tried until it succeeds or the node is stopped. */
+  /** Does everything at start that needs Postgres. It tries until it succeeds or the node is stopped. */
   async #reachPostgres(): Promise<void> {
     const { signal } = this.#stop
     for (let attempt = 1; !signal.aborted; attempt++) {
@@ -163,14 +163,13 @@ export class Node {
           this.logger.warn('migrations are pending and RUN_MIGRATIONS is false: waiting for them')
       } catch (error) {
         if (!isConnectionFailure(error)) throw error
-        if (attempt % 10 === 1)
-          this.logger.warn({ err: error }, 'Postgres cannot be reached yet, trying again')
+        if (attempt % 10 === 1) this.logger.warn({ err: error }, 'Postgres cannot be reached, trying again')
       }
       await this.parts.surroundings.clock.sleep(retryMs, signal)
     }
   }
 
-  /** @returns false while migrations are pending that this node is not to run */
+  /** @returns false if migrations are pending and this node must not run them */
   async #prepare(): Promise<boolean> {
     const { dataSource, installation, journal, deliveries, handlers, check } = this.parts
     if (!dataSource.isInitialized) await this.#initialize()
@@ -180,7 +179,7 @@ export class Node {
     this.#migrated ||= this.config.RUN_MIGRATIONS
     if (!this.#migrated) return false
     if (missing.length > 0)
-      this.logger.warn({ missing }, 'the role lacks rights in Postgres: what needs them will fail')
+      this.logger.warn({ missing }, 'the role lacks rights in Postgres: writes that need them will fail')
     installation.learn(await journal.installation())
     await deliveries.register([...handlers.events.keys()])
     await check.start()
@@ -196,7 +195,7 @@ export class Node {
     }
   }
 
-  /** On connections of their own: a migration may take longer than a request ever should. */
+  /** Runs migrations on separate connections, because a migration may take longer than the timeout of requests. */
   async #migrate(): Promise<void> {
     const databaseUrl = this.config.DATABASE_URL
     const dataSource = createDataSource({

@@ -1,19 +1,19 @@
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs'
 import { ConfigError } from './config-error.js'
 
-/** Settings that are secrets, or hold one. Each may be in a file instead, which `NAME_FILE` names. */
+/** Settings that are or contain secrets. Each can be in a file instead, whose path is in `NAME_FILE`. */
 export const secretSettings = ['DATABASE_URL', 'REDIS_URL', 'ADMIN_TOKEN'] as const
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
-/** Bytes of a file: longer than any secret, and short enough for whatever was named by mistake. */
+/** The most bytes of a file. That is more than any secret has, and limits what is read if the path is wrong. */
 const longestFile = 16_384
 
 /**
- * Reads the files that an orchestrator mounts for secrets, once, and gives their contents under the settings' own names, without
- * the line break that editors and `echo` put at the end. An empty variable counts as not set.
+ * Reads the files that an orchestrator mounts for secrets. It returns their contents under the names of the settings, without
+ * line breaks at the end, which editors and `echo` add. An empty variable counts as not set.
  *
- * @throws ConfigError naming the first variable that will not do; paths are not repeated, as one may hold the secret itself
+ * @throws ConfigError that names the first invalid variable. It does not repeat the path, which may be the secret itself
  */
 export function readSecretFiles(environment: Environment): Environment {
   const read: Record<string, string> = {}
@@ -28,7 +28,7 @@ export function readSecretFiles(environment: Environment): Environment {
   return { ...environment, ...read }
 }
 
-/** For the environment of a process that is to have other servers: what an inherited file names would be in their way. */
+/** For the environment of a process that gets other servers. Inherited `NAME_FILE` variables would conflict with theirs. */
 export function withoutSecretFiles<Given extends Environment>(environment: Given): Given {
   const variables: readonly string[] = secretSettings.map((name) => `${name}_FILE`)
   return Object.fromEntries(
@@ -45,7 +45,7 @@ function readSecret(variable: string, path: string): string {
 function readBytes(variable: string, path: string): Buffer {
   let file: number | undefined
   try {
-    // Without O_NONBLOCK, opening a pipe waits for somebody to write to it.
+    // Without O_NONBLOCK, opening a named pipe would wait for a writer.
     file = openSync(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0))
     const isFile = fstatSync(file).isFile()
     if (!isFile) throw new ConfigError(`${variable}: this is not a regular file`)

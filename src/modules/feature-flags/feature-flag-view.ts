@@ -5,10 +5,10 @@ import type { FeatureFlag } from './domain/feature-flag.js'
 export const FeatureFlagName = Slug
 export const Description = text(1_000)
 export const PageLimit = z.number().int().min(1).max(1_000)
-/** Items of a page where the client does not say how many. */
+/** The number of items on a page if the client does not choose one. */
 export const usualPageLimit = 100
 
-/** What the outside sees of a feature flag. */
+/** A feature flag as clients see it. */
 export const FeatureFlagView = z.object({
   name: z.string(),
   enabled: z.boolean(),
@@ -17,7 +17,7 @@ export const FeatureFlagView = z.object({
 })
 export type FeatureFlagView = z.output<typeof FeatureFlagView>
 
-/** One page, in order of name; `next` is the `after` of the following one. */
+/** One page, in order of name; `next` is the `after` of the following page. */
 export const FeatureFlagPage = z.object({ items: z.array(FeatureFlagView), next: z.string().optional() })
 export type FeatureFlagPage = z.output<typeof FeatureFlagPage>
 

@@ -6,14 +6,14 @@ export const Sku = Slug
 export const Category = Slug
 export const ProductName = displayName(200)
 export const PriceCents = z.number().int().min(0).max(maximumPriceCents)
-/** The form of ISO 4217. */
+/** Three letters, as in ISO 4217. */
 export const Currency = z.string().regex(/^[A-Z]{3}$/)
 export const Percent = z.number().min(-90).max(1_000)
 export const PageLimit = z.number().int().min(1).max(1_000)
-/** Items of a page where the client does not say how many. */
+/** The number of items on a page if the client does not choose one. */
 export const usualPageLimit = 100
 
-/** What the outside sees of a product. */
+/** A product as clients see it. */
 export const ProductView = z.object({
   sku: z.string(),
   name: z.string(),
@@ -24,7 +24,7 @@ export const ProductView = z.object({
 })
 export type ProductView = z.output<typeof ProductView>
 
-/** One page, in order of sku; `next` is the `after` of the following one. */
+/** One page, in order of sku; `next` is the `after` of the following page. */
 export const ProductPage = z.object({ items: z.array(ProductView), next: z.string().optional() })
 export type ProductPage = z.output<typeof ProductPage>
 

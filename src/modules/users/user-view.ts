@@ -7,7 +7,7 @@ export const Email = z.email().max(254)
 export const UserName = displayName(100)
 export const Permissions = z.array(z.string().regex(/^[A-Za-z0-9._:-]{1,64}$/)).max(100)
 
-/** What the outside sees of a user. */
+/** A user as clients see it. */
 export const UserView = z.object({
   id: UserId,
   email: z.string(),

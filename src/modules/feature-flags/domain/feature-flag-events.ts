@@ -2,7 +2,7 @@ import { domainEvent, z } from '../../../kernel/domain/index.js'
 
 const name = z.string()
 
-/** Also raised when a deleted one comes back. */
+/** Also raised when a deleted flag is created again. */
 export class FeatureFlagCreated extends domainEvent(
   'feature-flags.feature-flag-created',
   z.object({ name, enabled: z.boolean() }),

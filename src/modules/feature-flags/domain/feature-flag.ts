@@ -18,7 +18,7 @@ export class FeatureFlag extends AggregateRoot {
   @Column('text', { nullable: true })
   description!: string | null
 
-  /** The row outlives its flag: a version that began at 1 again would fit a client's old entity tag. */
+  /** The row stays after the flag was deleted. A new flag with version 1 could match a client's old entity tag. */
   @Column('timestamptz', { name: 'deleted_at', nullable: true })
   deletedAt!: Date | null
 
@@ -33,7 +33,7 @@ export class FeatureFlag extends AggregateRoot {
     return flag
   }
 
-  /** Replaces the whole; what was deleted is created again. */
+  /** Replaces the whole state. A deleted flag is created again. */
   replace(state: FeatureFlagState): void {
     if (!this.exists) {
       this.#create(state)
@@ -44,7 +44,7 @@ export class FeatureFlag extends AggregateRoot {
     this.raise(new FeatureFlagChanged({ name: this.name, enabled: this.enabled }))
   }
 
-  /** To be followed by saving it, not by removing it. */
+  /** Save the flag afterwards; do not remove it from its store. */
   delete(at: Date): void {
     if (!this.exists) return
     this.deletedAt = at

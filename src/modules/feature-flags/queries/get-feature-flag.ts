@@ -16,7 +16,7 @@ export class GetFeatureFlag extends query(
 @queryHandler(GetFeatureFlag, {
   key: ({ name }) => name,
   keyOfAnswer: ({ name }) => name,
-  // A flag that cannot be looked up is better answered as it last was, and marked so, than not at all.
+  // If a flag cannot be loaded, an old one that is marked as stale is better than no answer.
   failSafe: true,
   failSafeMaxDurationMs: 3_600_000,
   softTimeoutMs: 1_000,

@@ -21,7 +21,8 @@ export class ListFeatureFlags extends query(
 ).returning<FeatureFlagPage>() {}
 
 @queryHandler(ListFeatureFlags, {
-  // One entry. Were every page kept, a client could make as many entries as it likes, by limits and places to begin at.
+  // Only the first page is cached. With a key for every page, a client could create any number of entries by its choice of
+  // `limit` and `after`.
   key: ({ limit, after }) => (limit === usualPageLimit && after === undefined ? 'first page' : undefined),
   keyOfAnswer: 'none',
   tags: () => ['feature-flags'],
@@ -35,7 +36,7 @@ export class ListFeatureFlagsHandler implements QueryHandler<ListFeatureFlags> {
   constructor(@inject(DatabaseReader) private readonly database: DatabaseReader) {}
 
   async execute({ limit, after }: ListFeatureFlags): Promise<FeatureFlagPage> {
-    // One more than asked for tells whether another page follows.
+    // One row more than asked for shows whether another page follows.
     const found = await this.database.read(FeatureFlag, (flags) =>
       flags.find({
         where: { deletedAt: IsNull(), ...(after !== undefined && { name: MoreThan(after) }) },

@@ -14,8 +14,8 @@ export class RepriceCategory extends command(
 ).returning<{ repriced: number }>() {}
 
 /**
- * `numeric` is exact in products and rounds half away from zero; a quotient would be cut off, hence `* 0.01`.
- * Rows are locked in one order, or two repricings at once could each wait for the other.
+ * `numeric` multiplies exactly and rounds half away from zero. A division could lose digits, so this uses `* 0.01`.
+ * Rows are locked in order of sku. Otherwise two repricings at the same time could each wait for the other.
  */
 const reprice = `
   with locked as (

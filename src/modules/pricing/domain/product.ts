@@ -2,7 +2,7 @@ import { Check, Column, Entity, Index, PrimaryColumn } from 'typeorm'
 import { AggregateRoot } from '../../../kernel/domain/index.js'
 import { ProductAdded, ProductChanged, ProductRemoved } from './pricing-events.js'
 
-/** A check constraint holds it too, as repricing happens in the database. */
+/** A check constraint has the same limit, because repricing happens in the database. */
 export const maximumPriceCents = 100_000_000_000
 
 export interface ProductState {
@@ -12,7 +12,7 @@ export interface ProductState {
   readonly currency: string
 }
 
-// The migration is the schema's author; these say what it made, so that TypeORM proposes no change to it.
+// The migration creates the schema. The decorators describe it again, so that TypeORM proposes no change.
 @Entity('product')
 @Index('product_category_sku_idx', ['category', 'sku'], { where: '(deleted_at IS NULL)' })
 @Check('product_price_cents_check', `price_cents between 0 and ${maximumPriceCents}`)
@@ -26,14 +26,14 @@ export class Product extends AggregateRoot {
   @Column({ type: 'text', collation: 'C' })
   category!: string
 
-  // The driver hands a bigint over as text; the highest price is far below what a number holds exactly.
+  // The driver returns a bigint as text. The highest price is far below the limit up to which a number is exact.
   @Column('bigint', { name: 'price_cents', transformer: { to: (cents: number) => cents, from: Number } })
   priceCents!: number
 
   @Column('text')
   currency!: string
 
-  /** The row outlives its product: a version that began at 1 again would fit a client's old entity tag. */
+  /** The row stays after the product was removed. A new product with version 1 could match a client's old entity tag. */
   @Column('timestamptz', { name: 'deleted_at', nullable: true })
   deletedAt!: Date | null
 
@@ -48,7 +48,7 @@ export class Product extends AggregateRoot {
     return product
   }
 
-  /** Replaces the whole; what was removed is added again. */
+  /** Replaces the whole state. A removed product is added again. */
   replace(state: ProductState): void {
     if (!this.exists) {
       this.#add(state)
@@ -66,7 +66,7 @@ export class Product extends AggregateRoot {
     this.raise(new ProductChanged({ sku, category: state.category, previousCategory }))
   }
 
-  /** To be followed by saving it, not by removing it from its store. */
+  /** Save the product afterwards; do not remove it from its store. */
   remove(at: Date): void {
     if (!this.exists) return
     this.deletedAt = at

@@ -14,8 +14,9 @@ export class ListProducts extends query(
   z.strictObject({ category: Category.optional(), limit: PageLimit, after: Sku.optional() }),
 ).returning<ProductPage>() {}
 
-// One entry for each category that has products. Were every page kept, a client could make as many entries as it likes, by
-// names, limits and places to begin at. The tags are not those of single products: one that changes leaves the others of its category fresh.
+// Only the first page of all products and that of each category with products are cached. Otherwise a client could create any
+// number of entries by its choice of `category`, `limit` and `after`. The tags are only for lists: a change of a product does
+// not make the other products of its category stale.
 @queryHandler(ListProducts, {
   key: ({ category, limit, after }) =>
     limit === usualPageLimit && after === undefined ? (category ?? '*') : undefined,
@@ -35,7 +36,7 @@ export class ListProductsHandler implements QueryHandler<ListProducts> {
   constructor(@inject(DatabaseReader) private readonly database: DatabaseReader) {}
 
   async execute({ category, limit, after }: ListProducts): Promise<ProductPage> {
-    // One more than asked for tells whether another page follows.
+    // One row more than asked for shows whether another page follows.
     const found = await this.database.read(Product, (products) =>
       products.find({
         where: {

@@ -1,7 +1,7 @@
 import { DomainError } from '../../../kernel/domain/index.js'
 import { violatedConstraint } from '../../../kernel/persistence/persistence-errors.js'
 
-/** The unique index decides, not a look before: two registrations at once would both see a free address. */
+/** Only the unique index can decide. Two registrations at the same time would both find that the address is free. */
 export function asEmailTaken(error: unknown, email: string): unknown {
   if (violatedConstraint(error) !== 'user_account_email_key') return error
   return new DomainError('conflict', 'email-taken', `The email address ${email} belongs to another user`)

@@ -45,7 +45,7 @@ export class User extends AggregateRoot {
     this.raise(new UserEmailChanged({ userId: this.id, email, previousEmail }))
   }
 
-  /** Order and repetition carry no meaning: permissions are kept as a sorted set. */
+  /** Order and repetition have no meaning, so permissions are stored sorted and without repetitions. */
   grantExactly(permissions: readonly string[]): void {
     const granted = [...new Set(permissions)].sort()
     if (granted.length === this.permissions.length && granted.every((p, i) => p === this.permissions[i]))
@@ -54,7 +54,7 @@ export class User extends AggregateRoot {
     this.raise(new UserPermissionsChanged({ userId: this.id, permissions: granted }))
   }
 
-  /** To be followed by removing it from its store. */
+  /** Remove the user from its store afterwards. */
   delete(): void {
     this.raise(new UserDeleted({ userId: this.id }))
   }

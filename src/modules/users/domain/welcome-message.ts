@@ -6,7 +6,7 @@ export class WelcomeMessageWritten extends domainEvent(
   z.object({ userId: Uuid }),
 ) {}
 
-/** Stands for what a service does about a new user: one row for each, however often the event is delivered. */
+/** An example of what a service does for a new user. There is one row for each user, however often the event is delivered. */
 @Entity('welcome_message')
 export class WelcomeMessage extends AggregateRoot {
   @PrimaryColumn('uuid', { name: 'user_id' })
