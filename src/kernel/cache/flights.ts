@@ -4,6 +4,7 @@ import type { Lease } from '../journal/lease.js'
 import type { CacheEntry } from './cache-entry.js'
 import type { Staleness } from './cache-events.js'
 import type { LoadScope, WaitingRead } from './load-scope.js'
+import { longestTimerMs } from './patience.js'
 
 /** What a read came back with. */
 export interface Landing {
@@ -17,7 +18,10 @@ export interface Landing {
 export interface FlightPlan {
   /** Rejects rather than throws. */
   readonly fly: (flight: Flight) => Promise<Landing>
-  /** Like `fly`, for a caller that the flight under way itself waits for. It must not wait for any other load. */
+  /**
+   * Like `fly`, for a caller that the flight under way itself waits for, or that has to load before that flight does. It must
+   * not wait for any other load, nor for L2.
+   */
   readonly flyAlone: (flight: Flight) => Promise<Landing>
   /** Whether it goes on when nobody waits for it any more. */
   readonly goesOnAlone: boolean
@@ -38,6 +42,7 @@ export class Flight {
   #abort: AbortController | undefined
   /** Monotonic ms by which its factory should be called, so that its value comes in time for the least patient caller. */
   loadBy = Number.POSITIVE_INFINITY
+  #early: Promise<Landing> | undefined
   #passengers = 0
   #over = false
   #isAbandoned = false
@@ -95,6 +100,17 @@ export class Flight {
 
   loadBegins(load: LoadScope): void {
     this.load = load
+  }
+
+  /** Whether its own call of the factory is still to come. */
+  get isStillToLoad(): boolean {
+    return this.load === undefined || this.#early !== undefined
+  }
+
+  /** For callers who would time out while this flight waits for L2 or for another node. They share one load. */
+  loadEarly(load: FlightPlan['flyAlone']): Promise<Landing> {
+    this.#early ??= load(this)
+    return this.#early
   }
 
   board(): void {
@@ -210,7 +226,7 @@ export class Flights {
       running.expectedWithin(plan.patienceMs, this.clock.now())
       running.isToGoOn(plan.goesOnAlone)
       seat.take(running)
-      const landing = await running.landing
+      const landing = await this.#landingInTime(running, running.landing, plan)
       const { stamp, slots } = landing.entry
       // The value's real tags are known only now, and of each only its *last* invalidation: an earlier one may
       // have come before this caller did, which would make the value older than its request. Only if nothing
@@ -220,6 +236,20 @@ export class Flights {
       // What was created in between invalidates nothing where nobody keeps its absence, so that cannot tell either.
       if (this.hasEnd(landing.entry) && applied.isFresh(stamp, slots)) return landing
     }
+  }
+
+  /**
+   * What a flight brings. It may wait for a hung Redis, as long as the caller who began it would. So a caller waits until the
+   * flight loads for three quarters of its own time; after half of it the flight stops waiting for other nodes.
+   */
+  async #landingInTime(
+    running: Flight,
+    landing: Promise<Landing>,
+    { patienceMs, flyAlone }: FlightPlan,
+  ): Promise<Landing> {
+    if (patienceMs === Number.POSITIVE_INFINITY || !running.isStillToLoad) return landing
+    const hasEnded = await this.clock.within(Math.min((patienceMs * 3) / 4, longestTimerMs), landing)
+    return hasEnded || !running.isStillToLoad ? landing : running.loadEarly(flyAlone)
   }
 
   #joinable(key: string, requiredPosition: number, patienceMs: number): Flight | undefined {

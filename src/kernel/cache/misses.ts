@@ -87,7 +87,8 @@ export class Misses {
   #board(read: Read, route: Route, seat: Seat): Promise<Landing> {
     const plan: FlightPlan = {
       fly: (flight) => route.fly(read, flight),
-      flyAlone: (flight) => route.bypass(read, flight),
+      // Counted as a miss: it was not this read that had to bypass the cache.
+      flyAlone: async (flight) => ({ ...(await route.bypass(read, flight)), source: 'miss' }),
       goesOnAlone: read.entry.backgroundCompletion,
       patienceMs: read.entry.hardTimeoutMs,
     }

@@ -90,7 +90,7 @@ function whenAborted(signal: AbortSignal, giveUp: GiveUp): () => void {
 }
 
 /** Longest delay that a timer can count. */
-const longestTimerMs = 2 ** 31 - 1
+export const longestTimerMs = 2 ** 31 - 1
 
 /** Resolves after `ms`, or at once when the signal aborts; without end if `ms` is. */
 async function sleep(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {

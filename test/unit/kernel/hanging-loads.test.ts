@@ -145,3 +145,21 @@ test('a read that never loads waits for a slow L2, whatever the hard timeout of 
   shared.afterGet = () => clock.sleep(100)
   expect(await passUntilSettled(clock, two.cache.get('a'))).toBe('value')
 })
+
+test('callers who would time out while a patient one waits for a hung L2 are answered by one load of theirs', async () => {
+  const { clock, shared, one } = await twoNodes({})
+  const gate = new Gate()
+  shared.afterGet = () => gate.opened
+  const patient = one.getOrCreate('a', async () => 'for the patient')
+  let loads = 0
+  const load = async () => {
+    loads++
+    return 'in time'
+  }
+  const impatient = [0, 1, 2].map(() => one.getOrCreate('a', load, { entry: { hardTimeoutMs: 200 } }))
+  expect(await passUntilSettled(clock, Promise.all(impatient))).toEqual(['in time', 'in time', 'in time'])
+  expect(loads).toBe(1)
+  expect(one.statistics).toMatchObject({ misses: 3, bypasses: 0, failedReads: 0 })
+  gate.open()
+  expect(await passUntilSettled(clock, patient)).toBe('for the patient')
+})
