@@ -5,8 +5,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 
 /**
- * Compiles into dist/, one process at a time: two demos started at once in one clone would otherwise load files
- * that the other is just writing. Whoever waited finds everything compiled, and the compiler writes nothing.
+ * Compiles into dist/, one process at a time. Without the lock, two demos that start at the same time in one clone could load
+ * files that the other is writing. A process that has waited finds everything compiled, and its compiler writes nothing.
  */
 const root = fileURLToPath(new URL('..', import.meta.url))
 const lock = join(root, 'node_modules', '.aftercommit-build.lock')
@@ -33,7 +33,7 @@ function acquire() {
   }
 }
 
-/** Its process is gone, or it never got as far as to say which it is. */
+/** Whether the process that holds the lock is gone, or ended before it wrote its pid. */
 function isAbandoned() {
   try {
     process.kill(Number(readFileSync(join(lock, 'pid'), 'utf8')), 0)

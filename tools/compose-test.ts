@@ -1,4 +1,4 @@
-/** Brings the compose file up under a name of its own, breaks it in several ways, and takes everything down. */
+/** Starts docker-compose.yml as a separate project, causes faults, checks what clients see, and removes everything. */
 import assert from 'node:assert/strict'
 import {
   cacheStatusOf,
@@ -25,10 +25,10 @@ import { during, maxStalenessMs, Reader, Writer } from './compose/traffic.js'
 /** How much slower, in ms, a node may answer without Redis. */
 const slowdownMs = 50
 
-/** How long, in ms, a read may take to be refused: 1 s for a check, 2 s to connect, and 1 s for a slow machine. */
+/** How long, in ms, the refusal of a read may take: 1 s for a check, 2 s to connect, and 1 s for a slow machine. */
 const slowestRefusalMs = 4_000
 
-/** The same for one that was under way when the cut came: DATABASE_TIMEOUT_MS, and 2 s for a check and a slow machine. */
+/** The same for a read that was under way at the cut: DATABASE_TIMEOUT_MS, and 2 s for a check and a slow machine. */
 const slowestAnswerMs = 7_000
 
 const interrupted = new AbortController()
@@ -69,7 +69,7 @@ async function testAll(): Promise<void> {
       })
     },
   )
-  // Without a stack, the rest would only say the same again, slowly.
+  // If the services do not start, all other tests would fail as well, and slowly.
   if (!isUp) return
 
   await runner.test('A write on one node is seen by the others within 2 s, without a token', async () => {
@@ -145,7 +145,7 @@ async function testAll(): Promise<void> {
       'and reconnected it serves the new value without a restart',
     async () => {
       const startedAt = (await stack.inspect('node-3')).State.StartedAt
-      // Many reads at once leave many open connections to Postgres behind: each will be found dead.
+      // Many reads at once leave many open connections to Postgres. After the cut, each of them is dead.
       const others = await Promise.all(Array.from({ length: 24 }, () => registerUser(node1)))
       await Promise.all(others.map(({ id }) => readUser(node3, id)))
 
@@ -222,7 +222,7 @@ async function testAll(): Promise<void> {
         await until('writes go on', patienceMs, () =>
           writers.every(({ confirmed }, i) => confirmed.length >= (before[i] ?? 0) + 40),
         )
-        // Nobody but the one who killed it starts it again.
+        // The engine does not restart a container that was killed by a command.
         assert.equal((await stack.inspect('node-2')).State.Status, 'exited')
         await stack.start('node-2')
         note(`node 2 is ready ${await until('node 2 is ready', patienceMs, () => isReady(node2))} ms later`)
@@ -246,7 +246,7 @@ async function testAll(): Promise<void> {
         `${writers.flatMap(({ confirmed }) => confirmed).length} writes, ${unconfirmed.length} unconfirmed`,
       )
       note(`slowest read: ${Math.max(...readers.map(({ slowestMs }) => slowestMs))} ms`)
-      // Each writer can have had one under way on node 2.
+      // Each writer may have had one write under way on node 2.
       assert.ok(unconfirmed.length <= writers.length, unconfirmed.join('\n'))
       assert.deepEqual(
         readers.flatMap((reader) => reader.faults()),

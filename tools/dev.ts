@@ -3,7 +3,7 @@ import { withoutSecretFiles } from '../src/secret-files.js'
 import { startLocalStack } from './local-stack/index.js'
 
 /**
- * `npm run dev`: one node on a private Postgres and Redis, compiled and restarted whenever a file is saved.
+ * `npm run dev` runs one node on a private Postgres and Redis. It compiles and restarts whenever a file is saved.
  */
 const stack = await startLocalStack()
 for (const note of stack.notes) console.log(note)

@@ -5,7 +5,7 @@ import { migrate } from '../src/kernel/persistence/migrate.js'
 import { readSecretFiles } from '../src/secret-files.js'
 
 const databaseUrl = databaseUrlOf(process.env)
-// Imported only now: it reads the settings as well, and would fail on a bad one with more than a line.
+// Imported only now, because it also reads the settings, and reports an invalid one in more than one line.
 const { createDataSource } = await import('../ormconfig.js')
 const dataSource = createDataSource({ databaseUrl, applicationName: 'migrate', timeoutMs: 600_000 })
 try {

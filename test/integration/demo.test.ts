@@ -65,7 +65,7 @@ describe('the demo', () => {
   test('ends with 0 where there is no redis-server, and says what it leaves out', async () => {
     const { code, output } = await runDemo(['--exit'], programs)
     expect(output).toContain('Skipped: there is no redis-server on the PATH')
-    expect(output).toContain('DEL + PUBLISH, which it is compared with, needs Redis')
+    expect(output).toContain('the usual design, DEL + PUBLISH, needs Redis')
     expect(output).toMatch(/^ {3}stale +✔ 0 /m)
     expect({ code, output }).toMatchObject({ code: 0 })
   }, 60_000)

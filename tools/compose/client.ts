@@ -1,11 +1,11 @@
-/** Milliseconds until a request is given up: far above what any answer may take. */
+/** Milliseconds until a request fails: much longer than any answer may take. */
 const requestTimeoutMs = 20_000
 
 export interface Answer {
   readonly status: number
   readonly headers: Headers
   readonly body: unknown
-  /** Monotonic ms when the request was sent, and how many ms its answer took. */
+  /** When the request was sent, in monotonic ms, and how many ms its answer took. */
   readonly sentAt: number
   readonly tookMs: number
 }
@@ -39,7 +39,7 @@ export async function send(base: string, method: string, path: string, body?: un
 
 let registered = 0
 
-/** @throws unless the answer is a 201 */
+/** @throws if the answer is not a 201 */
 export async function registerUser(base: string): Promise<User> {
   const email = `user-${++registered}@example.com`
   const answer = await send(base, 'POST', '/users', { email, name: nameOf(0) })

@@ -3,7 +3,7 @@ import { cacheStatusOf, describe, readUser, registerUser, send, writeUser, writt
 import { until } from './runner.js'
 import { maxStalenessMs } from './traffic.js'
 
-/** Milliseconds for what an engine or a node should do within a few seconds, on a slow machine. */
+/** A limit in ms for what a container engine or a node does within a few seconds, for slow machines. */
 export const patienceMs = 30_000
 
 export const isReady = async (base: string) => (await send(base, 'GET', '/health/ready')).status === 200
@@ -12,7 +12,7 @@ export interface HealthReport {
   readonly checks: { readonly redis: { readonly status: string } }
 }
 
-/** Reads until the node has the user in memory, so that an old answer afterwards can only be a stale one. */
+/** Reads until the node has the user in memory. Only then could a later answer be stale. */
 export async function cachedInMemory(base: string, userId: string): Promise<void> {
   await until(`${base} has the user in L1`, patienceMs, async () =>
     cacheStatusOf(await readUser(base, userId)).startsWith('aftercommit-l1; hit'),
@@ -28,7 +28,7 @@ export function seenOn(base: string, userId: string, value: number): Promise<num
   )
 }
 
-/** Writes, which must succeed. @returns milliseconds that the answer took */
+/** Makes a write, which must succeed. @returns milliseconds that the answer took */
 export async function write(base: string, userId: string, value: number): Promise<number> {
   const answer = await writeUser(base, userId, value)
   assert.equal(answer.status, 200, describe(answer))
@@ -37,7 +37,7 @@ export async function write(base: string, userId: string, value: number): Promis
 
 const median = (numbers: readonly number[]) => numbers.toSorted((a, b) => a - b)[numbers.length >> 1] ?? 0
 
-/** Median milliseconds, on one node, of writes, and of first and repeated reads of users registered on another. */
+/** Measures one node with users that were registered on another: median ms of writes, first reads and repeated reads. */
 export async function answerTimes(base: string, registeredOn: string) {
   const writes: number[] = []
   const firstReads: number[] = []

@@ -1,9 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises'
 
-/** Milliseconds between two looks at a condition. */
+/** Milliseconds between two checks of a condition. */
 const pollMs = 20
 
-/** Runs tests one after another, as each leaves the stack to the next, and counts. */
+/** Runs tests one after another, because they share a stack, and counts the results. */
 export class Runner {
   #passed = 0
   #failed = 0
@@ -14,7 +14,7 @@ export class Runner {
     this.#interrupted = new Promise((_, reject) => {
       signal.addEventListener('abort', () => reject(signal.reason), { once: true })
     })
-    // Nobody may be waiting when it comes.
+    // No test may be waiting for it when it rejects.
     this.#interrupted.catch(() => {})
   }
 
@@ -41,20 +41,20 @@ export class Runner {
     return !failure
   }
 
-  /** Prints the result. @returns whether there was one, and all passed */
+  /** Prints the result. @returns whether tests have run, and all of them passed */
   finish(): boolean {
     console.log(`${this.#passed} passed, ${this.#failed} failed`)
     return !this.failed && this.#passed > 0
   }
 }
 
-/** Prints what a reader of the results may want to know: a measurement, or the details of a failure. */
+/** Prints a measurement, or the details of a failure. */
 export function note(text: string): void {
   console.log(text.replace(/^/gm, '    # '))
 }
 
 /**
- * Waits for a condition; an exception counts as not yet.
+ * Waits for a condition. If it throws, it does not hold yet.
  *
  * @returns after how many ms it held
  * @throws if it does not hold in time

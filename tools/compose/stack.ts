@@ -3,7 +3,7 @@ import { randomBytes, randomInt } from 'node:crypto'
 import { createServer } from 'node:net'
 import { fileURLToPath } from 'node:url'
 
-// From dist/tools/compose/, where this runs once it is built.
+// This file runs from dist/tools/compose/.
 const root = fileURLToPath(new URL('../../../', import.meta.url))
 
 export const nodeNames = ['node-1', 'node-2', 'node-3'] as const
@@ -23,7 +23,7 @@ export interface Inspection {
   }
 }
 
-/** The compose file's services under a project name and on host ports of their own, next to any that run already. */
+/** The services of the compose file, with their own project name and host ports, so that others may run beside them. */
 export class Stack {
   readonly project = `aftercommit-test-${randomBytes(4).toString('hex')}`
   readonly #containers = new Map<ServiceName, string>()
@@ -35,7 +35,7 @@ export class Stack {
     private readonly signal: AbortSignal,
   ) {}
 
-  /** @param signal ends commands under way, except those of `down` */
+  /** @param signal ends running commands, except those of `down` */
   static async create(signal: AbortSignal): Promise<Stack> {
     const composeCommand = await findCompose()
     const [loadBalancer, ...nodes] = await freePorts(4)
@@ -52,7 +52,7 @@ export class Stack {
     return `http://127.0.0.1:${this.ports[service]}`
   }
 
-  /** Builds the image and starts everything; resolves once the compose file's health gates have opened. */
+  /** Builds the image and starts everything. Resolves once the compose file's health checks have succeeded. */
   async up(): Promise<void> {
     await this.#compose(['up', '-d', '--build'])
     for (const service of serviceNames) {
@@ -60,9 +60,9 @@ export class Stack {
     }
   }
 
-  /** Removes containers, networks, volumes and built images; also after an interrupt, and as often as called. */
+  /** Removes containers, networks, volumes and built images. It works after an interrupt, and can be called again. */
   async down(): Promise<void> {
-    // A command that was interrupted may still be creating what has to go.
+    // A command that was interrupted may still be creating something that must be removed.
     await Promise.allSettled(this.#running)
     const args = ['down', '--volumes', '--remove-orphans', '--rmi', 'local', '--timeout', '2']
     await this.#compose(args, new AbortController().signal)
@@ -146,12 +146,12 @@ async function findCompose(): Promise<readonly string[]> {
   throw new Error('Neither "docker compose" nor "docker-compose" is installed')
 }
 
-/** @returns what the command printed on standard output; rejects with the end of all that it printed if it fails */
+/** @returns the standard output of a command; if it fails, the error contains the end of all its output */
 function run(command: readonly string[], signal: AbortSignal, environment = {}): Promise<string> {
   const [program, ...args] = command
   return new Promise((resolve, reject) => {
     signal.throwIfAborted()
-    // In a session of its own, so that Ctrl-C reaches this process alone, which then takes the stack down in order.
+    // In its own session, so that Ctrl-C reaches only this process, which then removes everything in order.
     const child = spawn(program!, args, {
       cwd: root,
       env: { ...process.env, ...environment },
@@ -179,8 +179,8 @@ function run(command: readonly string[], signal: AbortSignal, environment = {}):
 }
 
 /**
- * Ports that were free a moment ago, from below the range that outgoing connections are given: a container that is
- * started again has to get the same one back.
+ * Returns ports that were free a moment ago. They are below the range of outgoing connections, because a container that is
+ * started again needs the same port.
  */
 async function freePorts(count: number): Promise<number[]> {
   const ports = new Set<number>()

@@ -1,16 +1,16 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { type Answer, describe, readUser, writeUser, writtenValue } from './client.js'
 
-/** The promise: no unmarked answer is further behind a committed write, in ms, when its request arrives. */
+/** The promised bound: when a request arrives, an unmarked answer is at most this many ms behind a committed write. */
 export const maxStalenessMs = 2_000
 
 /** Milliseconds between two requests of one reader or writer. */
 const paceMs = 25
 
-/** Counts one user's name up, one write after another, and knows what every reader must see by when. */
+/** Writes rising numbers into one user's name, one write after another. It knows what every reader must see by when. */
 export class Writer {
   readonly confirmed: { readonly value: number; readonly at: number }[] = []
-  /** Writes whose answer says that they failed, or may have. */
+  /** Writes that failed, or may have failed. */
   readonly unconfirmed: string[] = []
   #value = 0
 
@@ -19,7 +19,7 @@ export class Writer {
     private readonly base: string,
   ) {}
 
-  /** The last value that was written for certain. */
+  /** The last value whose write was confirmed. */
   get last(): number {
     return this.confirmed.at(-1)?.value ?? 0
   }
@@ -42,7 +42,7 @@ export class Writer {
     }
   }
 
-  /** What is wrong with a 200, if anything is: later writes may be seen, earlier ones only for `maxStalenessMs`. */
+  /** Says how a 200 is stale; undefined if it is not. A read may show a replaced value for `maxStalenessMs` only. */
   staleness(answer: Answer): string | undefined {
     const required = this.confirmed.findLast(({ at }) => at <= answer.sentAt - maxStalenessMs)?.value ?? 0
     const value = writtenValue(answer)
@@ -53,7 +53,7 @@ export class Writer {
   }
 }
 
-/** Reads a writer's user again and again, and keeps every answer. */
+/** Reads the user of a writer again and again, and keeps every answer. */
 export class Reader {
   readonly answers: Answer[] = []
   readonly failures: string[] = []
@@ -78,7 +78,7 @@ export class Reader {
     return Math.round(Math.max(0, ...this.answers.map(({ tookMs }) => tookMs)))
   }
 
-  /** Everything that broke the promise, given what the answers may be besides a fresh 200. */
+  /** All answers that broke the promise. `isAllowed` accepts answers other than a fresh 200. */
   faults(isAllowed: (answer: Answer) => boolean = () => false): string[] {
     const faults = this.answers.map((answer) => {
       if (answer.status === 200) return this.writer.staleness(answer)
@@ -89,7 +89,7 @@ export class Reader {
 }
 
 /**
- * Runs writers and readers while `work` does, and ends them with it.
+ * Runs writers and readers for as long as `work` runs.
  *
  * @throws what `work` throws
  */

@@ -3,7 +3,7 @@ import { CommitWitness } from './commit-witness.js'
 import { maxStalenessMs } from './probe.js'
 import { Side } from './side.js'
 
-/** Three nodes of this service, not yet started, with nothing but its defaults. */
+/** Three nodes of this service with its default settings, not started yet. */
 export async function aftercommitCluster(
   stack: LocalStack,
   databaseUrl: string,

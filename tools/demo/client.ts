@@ -1,6 +1,6 @@
 import { Agent, type IncomingHttpHeaders, request as open } from 'node:http'
 
-/** Longer than anything here should take, and than the hold of a fault. */
+/** Longer than any answer here should take, and longer than a fault holds one. */
 const timeoutMs = 5_000
 
 const agent = new Agent({ keepAlive: true })
@@ -9,7 +9,7 @@ export interface Answer {
   readonly status: number
   readonly headers: IncomingHttpHeaders
   readonly text: string
-  /** Ms on `performance.now()`: before anything was sent, and once all had arrived. */
+  /** Ms on `performance.now()` before the request was sent, and once all of the answer had arrived. */
   readonly startedAt: number
   readonly arrivedAt: number
 }
@@ -20,9 +20,9 @@ export interface RequestOptions {
 }
 
 /**
- * One request on a connection that is kept alive; a body is sent as JSON.
+ * Sends one request on a connection that is kept alive. A body is sent as JSON.
  *
- * @throws Error of the connection, or after 5 s of silence
+ * @throws the Error of the connection, or an Error after 5 s of silence
  */
 export function request(method: string, url: string, { body, token }: RequestOptions = {}): Promise<Answer> {
   const headers = {

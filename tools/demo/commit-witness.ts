@@ -5,8 +5,7 @@ const pollMs = 1
 const limitMs = 5_000
 
 /**
- * Looks at the table itself, past every cache: only so can one tell when a write was committed whose writer
- * died, or never answered.
+ * Reads the table itself, without any cache. Only this shows when a write was committed whose node died or never answered.
  */
 export class CommitWitness {
   private constructor(

@@ -3,16 +3,16 @@ export interface Read {
   readonly node: number
   readonly startedAt: number
   readonly arrivedAt: number
-  /** 0: the node said that there is no such user. */
+  /** 0 if the node said that the user does not exist. */
   readonly version: number
   readonly name: string
   /** Whether it was answered from the node's own memory. */
   readonly fromMemory: boolean
-  /** The version that the read's Consistency-Token stands for; 0 without a token. */
+  /** The version of the write from which the read's Consistency-Token came; 0 without a token. */
   readonly atLeast: number
 }
 
-/** A version that was certainly committed at `at`, or before. */
+/** A version that was committed at `at` or before. */
 export interface Commit {
   readonly version: number
   readonly at: number
@@ -21,8 +21,8 @@ export interface Commit {
 export type Verdict = 'fresh' | 'old within the bound' | 'stale'
 
 /**
- * A read may lack only what was committed less than the bound before it *began*, and nothing that its token
- * names. How long the answer took excuses nothing.
+ * A read may lack only writes that were committed less than the bound before it *started*, and no write that its token covers.
+ * The time that the answer took does not count.
  */
 export function judge(read: Read, commits: readonly Commit[], boundMs: number): Verdict {
   const newestBefore = (moment: number) =>
@@ -32,16 +32,16 @@ export function judge(read: Read, commits: readonly Commit[], boundMs: number): 
 }
 
 export interface Outcome {
-  /** What the node said last. */
+  /** The name in the node's last answer. */
   readonly name: string
   readonly fresh: boolean
-  /** Ms from the commit to the first new answer with no old one after it; if there is none, to the last old one. */
+  /** Ms from the commit to the first new answer after which no old one came, or to the last old one if there is none. */
   readonly afterMs: number
-  /** Whether any read that began after the commit was answered with the old value. */
+  /** Whether any read that started after the commit was answered with the old value. */
   readonly sawOld: boolean
 }
 
-/** What became of one commit on one node; undefined if the node has answered nothing since. */
+/** What a node has answered since a commit; undefined if it has answered nothing. */
 export function outcomeOf(reads: readonly Read[], commit: Commit): Outcome | undefined {
   const ordered = reads.toSorted((a, b) => a.startedAt - b.startedAt)
   const since = ordered.filter(({ startedAt }) => startedAt >= commit.at)

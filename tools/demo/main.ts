@@ -1,4 +1,4 @@
-/** `npm run demo`: the story of three nodes, told with real processes. `-- --exit` ends when it is told. */
+/** `npm run demo` shows three nodes in trouble, with real processes. With `-- --exit` it ends after the last scene. */
 import { constants } from 'node:os'
 import { play, startStack } from './story.js'
 import { Terminal } from './terminal.js'
@@ -10,11 +10,11 @@ if (unknown !== undefined) {
 }
 const exitWhenTold = process.argv.includes('--exit')
 
-/** What the story came to; undefined until it is told. */
+/** The result; undefined before the last scene has ended. */
 let exitCode: number | undefined
 let ending = false
 
-// Whatever happens here, the stack's reaper ends every process and removes the folder.
+// However this process ends, the stack's reaper ends every other process and removes the folder.
 const starting = startStack()
 
 async function end(code: number): Promise<void> {
@@ -30,7 +30,7 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     void end(exitCode ?? 128 + constants.signals[signal])
   })
 }
-// As when the output goes to `head`.
+// The output may be a pipe whose reader has ended, such as `head`.
 process.stdout.on('error', () => process.exit(1))
 
 try {
@@ -38,7 +38,7 @@ try {
   const { held, urls, userPath } = await play(terminal, starting)
   exitCode = held ? 0 : 1
   if (exitWhenTold) await end(exitCode)
-  terminal.title('The nodes are still there to be tried')
+  terminal.title('The nodes are still running, so that you can try them')
   for (const [index, url] of urls.entries()) {
     terminal.say(`node ${index + 1}  ${url}  ${url}/docs  ${url}/health/ready`)
   }

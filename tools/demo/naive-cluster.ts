@@ -6,7 +6,7 @@ import { Side } from './side.js'
 
 const script = fileURLToPath(new URL('./naive-node.js', import.meta.url))
 
-/** Three nodes of `naive-node.ts`, not yet started, with a table of their own in the same database. */
+/** Three nodes of `naive-node.ts`, not started yet, with their own table in the same database. */
 export async function naiveCluster(stack: LocalStack, databaseUrl: string, redisUrl: string): Promise<Side> {
   const witness = await CommitWitness.over(databaseUrl, 'naive_user')
   await createNaiveTable((statement) => witness.query(statement))

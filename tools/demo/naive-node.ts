@@ -1,17 +1,17 @@
 /**
- * One node of the usual design, as tutorials recommend it, and built from what they use: `fastify`, `pg`,
- * `lru-cache` in memory (60 s) over `ioredis` with its defaults (300 s).
+ * One node of the usual design, as tutorials recommend it, with the packages that they use: `fastify`, `pg`, `lru-cache` in
+ * memory (60 s), and `ioredis` with its defaults (300 s).
  *
- * A read goes memory, Redis, Postgres, and fills both on its way back. A write saves, and then, never before,
- * tells the caches: `DEL` in Redis, and `PUBLISH` of the key, upon which every node deletes it from its memory.
- * Redis failing is no reason for a read to fail. It has no bug: what goes wrong with it follows from the design.
+ * A read asks memory, then Redis, then Postgres, and fills both caches. A write saves first and then invalidates: `DEL` in
+ * Redis, and `PUBLISH` of the key, after which every node deletes the key from its memory. A read does not fail if Redis
+ * fails. The code has no bug. What goes wrong follows from the design.
  */
 import { randomUUID } from 'node:crypto'
 import { fastify } from 'fastify'
 import { Redis } from 'ioredis'
 import { LRUCache } from 'lru-cache'
 import pg from 'pg'
-// The same deliberate trouble at the same places as on the other side.
+// The same faults, at the same points, as on the other side.
 import { Faults, parseFaults } from '../../src/kernel/faults.js'
 
 interface User {

@@ -3,18 +3,18 @@ import { type Answer, type RequestOptions, request } from './client.js'
 import type { CommitWitness } from './commit-witness.js'
 import { type Commit, judge, type Outcome, outcomeOf, type Read, type Tally, tally } from './judge.js'
 
-/** The bound that the nodes run with, and are judged by. */
+/** The bound on staleness with which the nodes run, and by which the reads are judged. */
 export const maxStalenessMs = 2_000
 
 /** Ms between two reads of a node. */
 export const pollMs = 5
 
-/** A node that stopped answering is not to be buried under requests. */
+/** Limits the requests that wait for a node that does not answer. */
 const mostUnanswered = 100
 
 const warmLimitMs = 10_000
 
-/** What a watch needs to know of its side. */
+/** What a watch needs to know about its side. */
 export interface Watched {
   readonly witness: CommitWitness
   node(number: number): { readonly name: string; readonly url: string }
@@ -22,16 +22,16 @@ export interface Watched {
 
 export interface Write extends Commit {
   readonly sentAt: number
-  /** Settles when the write is answered, or its connection breaks; does not reject. */
+  /** Resolves when the write is answered or its connection breaks. It never rejects. */
   readonly settled: Promise<void>
-  /** Undefined while it has no answer, and for ever if its node died. */
+  /** Undefined until the answer comes. It never comes if the node dies. */
   answer: Answer | undefined
 }
 
-/** One user on one side: every commit, and every read of any node. */
+/** All commits of one user on one side, and all reads from any node. */
 export class Watch {
   readonly reads: Read[] = []
-  /** What was answered instead of the user, or why nothing was. */
+  /** Answers other than the user, and errors. */
   readonly failures: string[] = []
   readonly #commits: Commit[]
   readonly #polls: NodeJS.Timeout[] = []
@@ -45,7 +45,7 @@ export class Watch {
     this.#commits = [registered]
   }
 
-  /** Reads until the node answers from its own memory: only then could it be stale. */
+  /** Reads until the node answers from its own memory. Only then could it be stale. */
   async warm(number: number): Promise<void> {
     const limit = performance.now() + warmLimitMs
     while (!(await this.read(number))?.fromMemory) {
@@ -55,7 +55,7 @@ export class Watch {
     }
   }
 
-  /** Reads a node every few ms from now on, whether or not it has answered the reads before, as clients would. */
+  /** Reads a node every few ms from now on. Like real clients, it does not wait for earlier answers. */
   poll(...numbers: readonly number[]): void {
     for (const number of numbers) {
       let waiting = 0
@@ -72,16 +72,16 @@ export class Watch {
     }
   }
 
-  /** Ends the polls and waits for their answers; to be called before a node is replaced. */
+  /** Stops reading and waits for the answers. Must be called before a node is replaced. */
   async stop(): Promise<void> {
     for (const timer of this.#polls.splice(0)) clearInterval(timer)
     await Promise.all(this.#unanswered)
   }
 
   /**
-   * One read, which is kept.
+   * Makes one read and keeps it.
    *
-   * @param proof the write that the read must see, by its token
+   * @param proof a write whose token the read sends, so that it must see the write
    */
   async read(number: number, proof?: Write): Promise<Read | undefined> {
     const node = this.side.node(number)
@@ -112,9 +112,9 @@ export class Watch {
   }
 
   /**
-   * Renames the user by a request to one node. Resolves once Postgres shows the row, answered or not.
+   * Renames the user by a request to one node. Resolves once Postgres shows the new row, whether or not the node has answered.
    *
-   * @param options `killsNode`: the request is not expected to be answered
+   * @param options `killsNode` means that no answer is expected
    * @throws Error if it is not committed
    */
   async rename(number: number, name: string, options: { killsNode?: boolean } = {}): Promise<Write> {
@@ -140,7 +140,7 @@ export class Watch {
     return write
   }
 
-  /** What became of a write on one node. */
+  /** What one node has answered since a write. */
   outcome(number: number, write: Commit): Outcome | undefined {
     return outcomeOf(
       this.reads.filter(({ node }) => node === number),
@@ -148,7 +148,7 @@ export class Watch {
     )
   }
 
-  /** The stale reads in words, for a person to find out why. */
+  /** Describes the stale reads, so that a person can find out why. */
   staleReads(): string[] {
     return this.reads
       .filter((read) => judge(read, this.#commits, maxStalenessMs) === 'stale')
@@ -170,7 +170,7 @@ export class Watch {
 
 const absent = { version: 0, name: '(no such user)' }
 
-/** Only one of the sides has tokens. */
+/** Undefined on the side without tokens. */
 function tokenOf(write: Write | undefined): string | undefined {
   const token = write?.answer?.headers['consistency-token']
   return typeof token === 'string' ? token : undefined

@@ -3,10 +3,10 @@ import { request } from './client.js'
 import type { CommitWitness } from './commit-witness.js'
 import { Watch, type Watched } from './probe.js'
 
-/** Starts the node of that number (from 1), with the faults that it is to have. */
+/** Starts the node with a number (from 1), with the given faults. */
 export type LaunchNode = (number: number, faults?: string) => Promise<NodeProcess>
 
-/** One of the two competitors: three nodes that answer the same calls, and all that was read from them. */
+/** One of the two designs: three nodes that answer the same calls, and all that was read from them. */
 export class Side implements Watched {
   readonly watches: Watch[] = []
   readonly #nodes = new Map<number, NodeProcess>()
@@ -32,13 +32,13 @@ export class Side implements Watched {
     await Promise.all(numbers.map((number) => this.replace(number)))
   }
 
-  /** Puts a new process in the place of a node that is running, or dead. */
+  /** Replaces a node, running or dead, by a new process. */
   async replace(number: number, faults?: string): Promise<void> {
     await this.#nodes.get(number)?.stop()
     this.#nodes.set(number, await this.launch(number, faults))
   }
 
-  /** Registers a user, of whom no cache knows anything yet: on node 2, as node 1 may be one that dies of a write. */
+  /** Registers a new user. It uses node 2, because node 1 may be about to die at its first write. */
   async register(name: string): Promise<Watch> {
     const email = `${name.toLowerCase()}-${this.watches.length}@example.org`
     const answer = await request('POST', `${this.node(2).url}/users`, { body: { email, name } })
@@ -50,7 +50,7 @@ export class Side implements Watched {
     return watch
   }
 
-  /** The end of every node's log, for when something has failed. */
+  /** The last lines of every node's log, to explain a failure. */
   logs(): string {
     return this.nodes
       .map((node) => ({ name: node.name, text: node.output().trim().split('\n').slice(-10).join('\n') }))

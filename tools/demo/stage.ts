@@ -4,29 +4,29 @@ import { maxStalenessMs, type Watch, type Write } from './probe.js'
 import type { Side } from './side.js'
 import type { Cell, Row, Terminal } from './terminal.js'
 
-/** Long enough after a write for the bound to be over, and for a judge of it to have something to judge. */
+/** Long enough after a write for the bound to end, and for reads after that. */
 export const observeMs = 2_500
 
 export interface Stage {
   readonly terminal: Terminal
-  /** This service, and, where there is a Redis, the usual way. */
+  /** This service and, if there is a Redis, the usual design. */
   readonly sides: readonly Side[]
   readonly redis: RedisServer | undefined
 }
 
 export interface Scene {
   readonly title: string
-  /** Why it is left out where there is no Redis. */
+  /** Why the scene is skipped without Redis; undefined if it is not. */
   readonly withoutRedis?: string
   play(stage: Stage): Promise<void>
 }
 
-/** From here on a node was slow enough for a reader to wonder what it answered until then. */
+/** After so many ms, a reader of the table may wonder whether the node answered with the old value until then. */
 const slowMs = 100
 
 export const nodeNumbers = [1, 2, 3] as const
 
-/** A new user on each side, whom all nodes have in their memory. */
+/** Registers a user on each side and waits until all nodes have it in memory. */
 export function registerWarm(stage: Stage, name: string): Promise<Watch[]> {
   return Promise.all(
     stage.sides.map(async (side) => {
@@ -37,7 +37,7 @@ export function registerWarm(stage: Stage, name: string): Promise<Watch[]> {
   )
 }
 
-/** Why each side did what it did. */
+/** Prints why each side behaved as it did. */
 export function explain(
   { terminal, sides }: Stage,
   reasons: { readonly ours: string; readonly naive: string },
@@ -47,7 +47,7 @@ export function explain(
   if (sides.length > 1) terminal.why(`DEL + PUBLISH: ${reasons.naive}`)
 }
 
-/** Lets the polls go on for so many ms. */
+/** Waits for `ms` while the nodes are read. */
 export async function observe({ terminal }: Stage, ms: number, what: string): Promise<void> {
   const end = performance.now() + ms
   for (let left = ms; left > 0; left = end - performance.now()) {
@@ -60,7 +60,7 @@ export async function stopAll(watches: readonly Watch[]): Promise<void> {
   await Promise.all(watches.map((watch) => watch.stop()))
 }
 
-/** One row for each node: its value, and since when. */
+/** One row for each node, with its value and since when it has that. */
 export function nodeRows(
   watches: readonly Watch[],
   writes: readonly Write[],
@@ -72,7 +72,7 @@ export function nodeRows(
   }))
 }
 
-/** What the client was told about its write. */
+/** The row with the answers to the writes. */
 export function writeRow(writes: readonly Write[], unanswered: string): Row {
   return {
     label: 'PATCH',
@@ -90,7 +90,7 @@ function nodeCell(watch: Watch, write: Write, number: number): Cell {
   const after = duration(afterMs)
   if (!fresh) return { text: `✖ ${name}, still old after ${after}`, tone: 'bad' }
   if (sawOld && afterMs > maxStalenessMs) return { text: `✖ ${name}, but old for ${after}`, tone: 'bad' }
-  // Slow to answer is not the same as wrong.
+  // A slow answer is not a stale one.
   const slow = !sawOld && afterMs > slowMs
   return { text: `✔ ${name}, after ${after}${slow ? ', never old' : ''}`, tone: 'good' }
 }

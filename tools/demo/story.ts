@@ -29,25 +29,25 @@ const scenes: readonly Scene[] = [
 
 const shownBreaches = 10
 
-/** Where everything runs. Its Redis is always a private one, as the story kills it. */
+/** Starts the stack. Its Redis is always a private one, because one scene kills it. */
 export function startStack(): Promise<LocalStack> {
   const { REDIS_URL, ...env } = process.env
   return startLocalStack({ env })
 }
 
 export interface Told {
-  /** Whether this service answered every read, and none of them with a stale value. */
+  /** Whether this service answered every read, and none with a stale value. */
   readonly held: boolean
-  /** Of this service's nodes, which run on. */
+  /** The URLs of this service's nodes, which are still running. */
   readonly urls: readonly string[]
-  /** Path of a user that they know. */
+  /** The path of a user that exists. */
   readonly userPath: string
 }
 
 /**
- * Plays the whole story.
+ * Plays all scenes.
  *
- * @throws Error of one line, with the nodes' logs below it, if something does not work at all
+ * @throws Error with the nodes' logs below its first line, if something does not work at all
  */
 export async function play(terminal: Terminal, starting: Promise<LocalStack>): Promise<Told> {
   terminal.headline('Aftercommit: three nodes, their caches, and everything that usually goes wrong')
@@ -90,23 +90,23 @@ async function setUp(terminal: Terminal, starting: Promise<LocalStack>): Promise
 
   const servers = stack.redis ? 'Postgres and Redis' : 'Postgres'
   terminal.say(
-    `${servers}, ${migrations} migrations and ${sides.length * nodeNumbers.length} nodes, each a process of ` +
-      `its own: up after ${duration(performance.now() - startedAt)}.`,
+    `${servers}, ${migrations} migrations and ${sides.length * nodeNumbers.length} nodes, each a separate process: ` +
+      `started within ${duration(performance.now() - startedAt)}.`,
   )
   if (naive) {
     terminal.say(
-      'Left: this service. Right: what is usually done, in the same trouble at the same time: DEL in Redis ' +
+      'Left: this service. Right: the usual design, with the same faults at the same time. It sends DEL to Redis ' +
         'and PUBLISH to every node after each save (tools/demo/naive-node.ts).',
     )
-  } else terminal.say('Only this service is shown: DEL + PUBLISH, which it is compared with, needs Redis.')
+  } else terminal.say('Only this service is shown: the usual design, DEL + PUBLISH, needs Redis.')
   terminal.say(
-    `Every node is read every ${pollMs} ms. Times count from when Postgres itself shows the new row to the ` +
-      'first answer of a node that does, with no old one after it.',
+    `Every node is read every ${pollMs} ms. Times count from the moment when Postgres shows the new row, until the ` +
+      'first answer of a node with the new value after which no old one comes.',
   )
   return { terminal, sides, redis: stack.redis }
 }
 
-/** So that the first scene measures the nodes, and not how long their code takes to be compiled. */
+/** Sends some requests first, so that the first scene does not measure how long V8 takes to compile the code. */
 async function firstRequests(side: Side): Promise<void> {
   const watch = await side.register('Nobody')
   for (let round = 1; round <= 20; round++) {

@@ -18,7 +18,7 @@ export interface Row {
   readonly cells: readonly Cell[]
 }
 
-// Asked of the stream, as styleText heeds NO_COLOR and pipes in some releases of Node only.
+// Checked here, because only some releases of Node make styleText respect NO_COLOR and pipes.
 const coloured = process.stdout.isTTY && process.stdout.hasColors()
 const paint = (format: Parameters<typeof styleText>[0], text: string) =>
   coloured ? styleText(format, text) : text
@@ -30,7 +30,7 @@ const style: Record<Tone, (text: string) => string> = {
   quiet: (text) => paint('dim', text),
 }
 
-/** What the demo prints: at most 98 columns, coloured where the terminal and NO_COLOR let it be. */
+/** Prints at most 98 columns, in colour if the terminal and NO_COLOR allow it. */
 export class Terminal {
   #busy = false
 
@@ -42,12 +42,12 @@ export class Terminal {
     this.#line(`\n${paint('bold', text)}`)
   }
 
-  /** What happens, as it happens. */
+  /** Prints what happens. */
   say(text: string): void {
     for (const line of wrap(text, width - margin.length)) this.#line((margin + line).trimEnd())
   }
 
-  /** What to think of it. */
+  /** Prints an explanation. */
   why(text: string): void {
     for (const line of wrap(text, width - margin.length)) this.#line(margin + paint('dim', line))
   }
@@ -61,7 +61,7 @@ export class Terminal {
     }
   }
 
-  /** Shown until the next line, and on a terminal only. */
+  /** Shows a text until the next line, on a terminal only. */
   busy(text: string): void {
     if (!process.stdout.isTTY) return
     this.#clear()

@@ -4,14 +4,14 @@ import { fileURLToPath } from 'node:url'
 
 const here = fileURLToPath(import.meta.url)
 
-// Under Jest this module runs as TypeScript from the source tree. A child process cannot: it needs what
-// `npm run build` wrote. The extension tells the two apart, whatever the clone's own folder is called.
+// In Jest this module runs as TypeScript from the source tree. A child process cannot do that and needs the output of
+// `npm run build`. The extension of this file shows which of the two applies.
 const dist = here.endsWith('.ts')
   ? resolve(dirname(here), '..', '..', 'dist')
   : resolve(dirname(here), '..', '..')
 
 /**
- * Path of a compiled file, for a child process to run.
+ * Returns the path of a compiled file that a child process can run.
  *
  * @param path path below `dist/`, such as `src/main.js`
  * @throws Error when the project has not been built

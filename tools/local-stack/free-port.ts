@@ -1,17 +1,17 @@
 import { randomInt } from 'node:crypto'
 import { createServer } from 'node:net'
 
-// Below the range from which Linux (32768) and macOS (49152) take ports for outgoing connections. A port from
-// that range could be lost to any client while its server is down, so that it cannot come back; and a client
-// that keeps dialling it would now and then connect to itself.
+// The ports are below the range that Linux (from 32768) and macOS (from 49152) use for outgoing connections. Any client could
+// take a port from that range while its server is down, and the server could not start again. Also, a client that keeps
+// trying such a port can connect to itself.
 const LOWEST = 15_000
 const HIGHEST = 32_000
 const ATTEMPTS = 20
 
-// Counted up, and not drawn each time: servers that start at once in this process never get the same one.
+// Counted up instead of drawn each time, so that servers that start together in this process get different ports.
 let candidate = randomInt(LOWEST, HIGHEST)
 
-/** A server could not listen because its port belongs to another process. */
+/** A server could not listen, because another process uses its port. */
 export class PortTaken extends Error {
   constructor(port: number) {
     super(`Port ${port} on 127.0.0.1 is taken by another process`)
@@ -19,7 +19,7 @@ export class PortTaken extends Error {
   }
 }
 
-/** Whether nobody listens on a port of 127.0.0.1 at this moment. */
+/** Whether no process listens on a port of 127.0.0.1 at this moment. */
 export function isFree(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const probe = createServer()
@@ -28,7 +28,7 @@ export function isFree(port: number): Promise<boolean> {
   })
 }
 
-/** A port on 127.0.0.1 that was free a moment ago. */
+/** Returns a port on 127.0.0.1 that was free a moment ago. */
 async function pickFreePort(): Promise<number> {
   for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
     candidate = candidate + 1 < HIGHEST ? candidate + 1 : LOWEST
@@ -39,10 +39,10 @@ async function pickFreePort(): Promise<number> {
 }
 
 /**
- * Starts a server on a free port of 127.0.0.1, and on another one when `start` rejects with {@link PortTaken}:
- * between picking and binding, any other process may take it.
+ * Starts a server on a free port of 127.0.0.1. Another process can take the port before the server listens. `start` then
+ * rejects with {@link PortTaken}, and another port is tried.
  *
- * @throws whatever else `start` rejects with, or the last `PortTaken`
+ * @throws any other error of `start`, or the last `PortTaken`
  */
 export async function onFreePort<Server>(start: (port: number) => Promise<Server>): Promise<Server> {
   for (let attempt = 1; ; attempt += 1) {

@@ -5,43 +5,43 @@ import { openReapedFolder, type ReapedFolder } from './reaped-folder.js'
 import { findRedisProgram, type RedisServer, startRedis } from './redis-server.js'
 
 export interface LocalStackOptions {
-  /** Postgres to use instead of a private one; default: `DATABASE_URL` of `env`. */
+  /** A Postgres to use instead of a private one; by default that of `DATABASE_URL` in `env`. */
   readonly databaseUrl?: string | undefined
-  /** Redis to use instead of a private one; default: `REDIS_URL` of `env`. */
+  /** A Redis to use instead of a private one; by default that of `REDIS_URL` in `env`. */
   readonly redisUrl?: string | undefined
-  /** `false`: run without Redis. */
+  /** With `false`, the stack has no Redis. */
   readonly redis?: boolean | undefined
-  /** Whether commits on the private Postgres survive a crash of the machine. Default: no, which is faster. */
+  /** Whether commits on the private Postgres survive a crash of the machine. By default they do not, which is faster. */
   readonly fsync?: boolean | undefined
-  /** Where `DATABASE_URL`, `REDIS_URL` and `PATH` (for the Redis program) are read; default: `process.env`. */
+  /** Contains `DATABASE_URL`, `REDIS_URL` and `PATH` (to find the Redis program); `process.env` by default. */
   readonly env?: NodeJS.ProcessEnv | undefined
 }
 
 export interface LocalStack {
   readonly databaseUrl: string
-  /** Absent where the Postgres is not the stack's own. */
+  /** Undefined if the stack does not run its own Postgres. */
   readonly superuserUrl: string | undefined
-  /** Absent where the stack runs without Redis. */
+  /** Undefined if the stack has no Redis. */
   readonly redisUrl: string | undefined
-  /** Absent where the Redis is not the stack's own. */
+  /** Undefined if the stack does not run its own Redis. */
   readonly redis: RedisServer | undefined
-  /** Ends with the stack, with all that is in it and every process whose command line names it. */
+  /** The end of the stack removes this folder, and ends every process whose command line names it. */
   readonly folder: string
-  /** What a person should know about this stack, one line each. */
+  /** What a user should know about this stack, in one line each. */
   readonly notes: readonly string[]
-  /** Lets the process `pid` end with the stack, or with this process, however that ends. */
+  /** Ends the process `pid` when the stack or this process ends, however that happens. */
   watch(pid: number): void
-  /** Creates an empty database (default: of a random name) and returns its URL. */
+  /** Creates an empty database, with a random name by default, and returns its URL. */
   createDatabase(name?: string): Promise<string>
-  /** Ends all that the stack started, and waits for it. Calling it again does nothing more. */
+  /** Ends all that the stack started, and waits for that. Further calls do nothing more. */
   stop(): Promise<void>
 }
 
 /**
- * Starts a private Postgres and, where a `redis-server` or `valkey-server` is on the PATH, a private Redis, on free
- * ports of 127.0.0.1. However this process ends, they end too.
+ * Starts a private Postgres on a free port of 127.0.0.1, and a private Redis if a `redis-server` or `valkey-server` is on the
+ * PATH. They end with this process, however it ends.
  *
- * @throws Error of one line when a server does not start; nothing is left behind then
+ * @throws Error of one line if a server does not start; nothing remains then
  */
 export async function startLocalStack(options: LocalStackOptions = {}): Promise<LocalStack> {
   const folder = await openReapedFolder()
@@ -120,7 +120,7 @@ async function chooseRedis(
   return { redisUrl: redis.url, redis }
 }
 
-/** On a server that stays, the databases must go one by one. */
+/** A private server ends with the folder. On any other server, the databases of the stack are dropped. */
 async function stop(folder: ReapedFolder, databases: Databases | undefined): Promise<void> {
   try {
     await databases?.dropAll()

@@ -13,24 +13,24 @@ const OUTPUT_LIMIT = 64 * 1024
 export interface NodeOptions {
   readonly stack: Pick<LocalStack, 'folder' | 'watch'>
   readonly databaseUrl: string
-  /** Absent: the node runs without Redis. */
+  /** Without it, the node runs without Redis. */
   readonly redisUrl?: string | undefined
-  /** Default: `node`. */
+  /** `node` by default. */
   readonly name?: string | undefined
-  /** Port on 127.0.0.1; default: a free one. */
+  /** The port on 127.0.0.1; a free one by default. */
   readonly port?: number | undefined
   readonly adminToken?: string | undefined
-  /** Default: `warn`. */
+  /** `warn` by default. */
   readonly logLevel?: string | undefined
-  /** Further settings, such as `FAULTS`. Of this process's own environment a node sees nothing but `PATH`. */
+  /** Further settings, such as `FAULTS`. From the environment of this process a node gets only `PATH`. */
   readonly env?: Readonly<Record<string, string>> | undefined
-  /** Default: true. With `false`, `startNode` returns as soon as the process exists. */
+  /** True by default. With `false`, `startNode` returns as soon as the process exists. */
   readonly waitUntilReady?: boolean | undefined
-  /** How long to wait for that, in ms; default: 30,000. */
+  /** How long to wait until the node is ready, in ms; 30,000 by default. */
   readonly readyLimitMs?: number | undefined
-  /** What to run instead of `dist/src/main.js`. */
+  /** The script to run; `dist/src/main.js` by default. */
   readonly script?: string | undefined
-  /** Where standard output goes, a file descriptor or a pipe that nobody reads; default: to `output()`. */
+  /** Where standard output goes: a file descriptor, or a pipe that nobody reads. By default `output()` returns it. */
   readonly stdout?: number | 'unread' | undefined
 }
 
@@ -45,9 +45,9 @@ export interface NodeProcess {
   readonly port: number
   readonly pid: number
   readonly exited: Promise<NodeExit>
-  /** Sends a signal, default SIGKILL. Await `exited` for its effect. */
+  /** Sends a signal, SIGKILL by default. Await `exited` for its effect. */
   kill(signal?: NodeJS.Signals): void
-  /** SIGTERM, and SIGKILL after 15 s; returns the exit code, which is `null` for the latter. */
+  /** Sends SIGTERM, and SIGKILL after 15 s. Returns the exit code, which is `null` after SIGKILL. */
   stop(): Promise<number | null>
   /** The last 64 Ki characters of standard output and error. */
   output(): string
@@ -56,8 +56,8 @@ export interface NodeProcess {
 /**
  * Starts one node of the service and waits until `GET /health/ready` answers 200.
  *
- * @throws Error with the node's last output when it ends first or is too slow; it does not run on then
- * @throws PortTaken when `port` is given and taken
+ * @throws Error with the node's last output if it ends or is not ready in time; it is killed then
+ * @throws PortTaken if another process uses the given `port`
  */
 export async function startNode(options: NodeOptions): Promise<NodeProcess> {
   if (options.port !== undefined) return startOn(options.port, options)
@@ -65,7 +65,7 @@ export async function startNode(options: NodeOptions): Promise<NodeProcess> {
 }
 
 async function startOn(port: number, options: NodeOptions): Promise<NodeProcess> {
-  // Else whoever listens there would answer that it is ready, before the new node fails on the port.
+  // Otherwise the process that listens there could answer that it is ready, before the new node fails.
   if (!(await isFree(port))) throw new PortTaken(port)
   const node = launch(port, options)
   if (options.waitUntilReady === false) return node
@@ -82,14 +82,14 @@ function launch(port: number, options: NodeOptions): NodeProcess {
   const { stack, name = 'node', stdout } = options
   const child = spawn(
     process.execPath,
-    // The diagnostic directory names the stack's folder: so the reaper finds a node even if this process is
-    // killed before the line with its pid is written.
+    // The reaper finds processes by the stack's folder in their command line. So it finds this node even if this process is
+    // killed before it has written the node's pid.
     [
       '--enable-source-maps',
       `--diagnostic-dir=${stack.folder}`,
       options.script ?? compiledFile('src/main.js'),
     ],
-    // Detached: Ctrl-C is for whoever started the nodes to answer, in the order that suits it.
+    // Detached, so that Ctrl-C reaches only this process, which then stops the nodes in its own order.
     {
       detached: true,
       stdio: ['ignore', typeof stdout === 'number' ? stdout : 'pipe', 'pipe'],
@@ -101,7 +101,7 @@ function launch(port: number, options: NodeOptions): NodeProcess {
   stack.watch(pid)
   const output = collectOutput(stdout === 'unread' ? [child.stderr] : [child.stdout, child.stderr])
   const exited = new Promise<NodeExit>((resolve) => {
-    // `close` and not `exit`: by then the output is complete.
+    // `close` and not `exit`, because the output is complete only then.
     child.once('close', (code, signal) => resolve({ code, signal }))
   })
   const kill = (signal: NodeJS.Signals = 'SIGKILL') => void child.kill(signal)

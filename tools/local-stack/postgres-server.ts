@@ -8,9 +8,9 @@ import { runToEnd, type ServerProcess, startServer } from './server-process.js'
 
 export interface PostgresServer {
   readonly pid: number
-  /** A role that may create databases and nothing else, as a service should have. */
+  /** The URL for a role with no special rights except CREATEDB. */
   readonly url: string
-  /** For what only a superuser may do, such as `ALTER SYSTEM`. */
+  /** The URL for statements that need a superuser, such as `ALTER SYSTEM`. */
   readonly superuserUrl: string
 }
 
@@ -19,7 +19,7 @@ export interface PostgresServer {
  *
  * @param folder a reaped folder
  * @param fsync whether a commit survives a crash of the machine (slower)
- * @throws Error of one line, which tells to set DATABASE_URL, when it does not start
+ * @throws Error of one line if it does not start; the message suggests to set DATABASE_URL
  */
 export async function startPostgres(folder: string, fsync: boolean): Promise<PostgresServer> {
   try {
@@ -79,8 +79,8 @@ export async function initialisePostgres(
 /**
  * Starts a server on a data directory.
  *
- * @param ready what it logs once it accepts connections
- * @throws PortTaken when another process listens on the port
+ * @param ready the text that it logs once it accepts connections
+ * @throws PortTaken if another process listens on the port
  */
 export async function launchPostgres(
   programs: PostgresPrograms,
@@ -91,7 +91,7 @@ export async function launchPostgres(
 ): Promise<ServerProcess & { readonly port: number }> {
   const settings = {
     listen_addresses: '127.0.0.1',
-    // By default both are outside the folder, where they would stay behind after a SIGKILL.
+    // By default, Postgres puts both outside of the folder, where they would remain after a SIGKILL.
     unix_socket_directories: '',
     dynamic_shared_memory_type: process.platform === 'win32' ? 'windows' : 'mmap',
     max_connections: '200',

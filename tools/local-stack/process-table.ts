@@ -4,19 +4,19 @@ import { readdirSync, readFileSync } from 'node:fs'
 export interface ProcessEntry {
   readonly pid: number
   readonly group: number
-  /** Unit and origin differ between systems; together with the pid it identifies a process. */
+  /** Its unit and start differ between systems. Together with the pid it identifies a process. */
   readonly startedAt: string
   readonly command: string
 }
 
-/** The processes of this machine, without those that have ended and only wait to be collected. */
+/** The processes of this machine, without zombies. */
 export function listProcesses(): ProcessEntry[] {
   if (process.platform === 'linux') return fromProc()
   if (process.platform === 'win32') return []
   return fromPs()
 }
 
-// Not by `ps`, which slim container images do not have.
+// Does not use `ps`, because slim container images do not have it.
 function fromProc(): ProcessEntry[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
@@ -27,10 +27,10 @@ function fromProc(): ProcessEntry[] {
 function readProc(pid: number): ProcessEntry | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    // The second field is the program's name in parentheses, which may itself hold spaces and parentheses.
+    // The second field is the program's name in parentheses. The name itself may contain spaces and parentheses.
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
     const [state, , group] = fields
-    // Where PID 1 collects nothing (most containers), a zombie stays forever; nobody can end it any further.
+    // In most containers PID 1 does not reap zombies. They remain for ever, and cannot be ended.
     if (state === 'Z' || state === 'X') return undefined
     const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ')
     return { pid, group: Number(group), startedAt: fields[19] ?? '', command }

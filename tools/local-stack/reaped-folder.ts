@@ -7,29 +7,28 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { compiledFile } from './compiled-file.js'
 
-/** A temporary folder that ends with this process, and with it every process that runs in it. */
+/** A temporary folder that is removed when this process ends. The processes that run in it end as well. */
 export interface ReapedFolder {
   readonly path: string
-  /** Ends the process `pid`, too. Not needed for one whose command line names the folder. */
+  /** Makes the process `pid` end with the folder. A process whose command line names the folder does not need this. */
   watch(pid: number): void
   /**
    * Ends the processes, removes the folder and waits until both are done.
    *
-   * @throws Error when the folder could not be removed
+   * @throws Error if the folder could not be removed
    */
   close(): Promise<void>
 }
 
 /**
- * Creates a fresh folder below `os.tmpdir()`, guarded by a reaper process (see `reaper.ts`) that outlives this one
- * by as long as it takes to clean up.
+ * Creates a new folder below `os.tmpdir()`. A reaper process (see `reaper.ts`) removes it when this process ends.
  *
- * @throws Error when the folder cannot be created, or the project has not been built
+ * @throws Error if the folder cannot be created, or the project has not been built
  */
 export async function openReapedFolder(): Promise<ReapedFolder> {
   const path = join(await realpath(tmpdir()), `aftercommit-${randomBytes(6).toString('hex')}`)
   const reaper = spawn(process.execPath, [compiledFile('tools/local-stack/reaper.js'), path], {
-    // A session of its own: Ctrl-C goes to every process of the terminal's foreground group.
+    // In its own session, because Ctrl-C goes to every process of the terminal's foreground group.
     detached: true,
     stdio: ['pipe', 'pipe', 'ignore'],
     cwd: tmpdir(),
@@ -39,7 +38,7 @@ export async function openReapedFolder(): Promise<ReapedFolder> {
     reaper.once('exit', resolve)
     reaper.once('error', () => resolve(null))
   })
-  // The reaper may end first, when somebody kills it: no reason for this process to fail on its pipe.
+  // Somebody may kill the reaper. This process must not fail on its pipe then.
   reaper.stdin.on('error', () => {})
   const answer = await Promise.race([once(reaper.stdout, 'data'), exited])
   if (!Array.isArray(answer)) throw new Error(`Cannot create the folder ${path}`)
@@ -61,8 +60,8 @@ export async function openReapedFolder(): Promise<ReapedFolder> {
   }
 }
 
-// The end of this process is what the reaper waits for: waiting for the reaper in turn would never end, if
-// somebody forgets to call close().
+// The reaper waits for the end of this process. If this process also waited for the reaper, neither would end when close() is
+// not called.
 function letParentEnd(reaper: ChildProcess): void {
   reaper.unref()
   for (const stream of [reaper.stdin, reaper.stdout]) if (stream instanceof Socket) stream.unref()

@@ -1,10 +1,9 @@
 /**
  * Ends what a local stack started, when its parent ends: `node reaper.js FOLDER`.
  *
- * It creates FOLDER, prints `ready`, and reads lines `pid N` from its standard input. When the input ends,
- * because the parent called `stop()`, was interrupted, crashed or was killed, it ends every process it was told
- * of and every process whose command line names FOLDER, removes FOLDER and exits. No handler in the parent can
- * do this: none of them runs after SIGKILL.
+ * It creates FOLDER, prints `ready`, and reads lines `pid N` from its standard input. The input ends when the parent calls
+ * `stop()`, is interrupted, crashes or is killed. The reaper then ends every process whose pid it has read or whose command
+ * line names FOLDER, removes FOLDER, and exits. A handler in the parent cannot do this, because none runs after SIGKILL.
  */
 import { chmodSync, existsSync, mkdirSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
@@ -12,22 +11,22 @@ import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { listProcesses, type ProcessEntry } from './process-table.js'
 
-/** Enough for Postgres to end its sessions; killed outright, it leaks its System V memory segment. */
+/** Enough time for Postgres to end its sessions. If it is killed, its System V memory segment remains. */
 const GRACE_MS = 5_000
 const POLL_MS = 25
-/** Longer than a child of the parent needs between fork and exec, where its command line is not its own yet. */
+/** Longer than a child of the parent needs from fork to exec. Until exec, it does not have its own command line. */
 const SETTLE_MS = 100
 const GIVE_UP_MS = 60_000
 
 const folder = process.argv[2]
 if (!folder) throw new Error('usage: reaper.js FOLDER')
 
-// A terminal's hang-up, or a signal to every process by name, must not take away the one that cleans up.
+// The hang-up of a terminal, or a signal to all processes of a name, must not end the process that cleans up.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {})
 // The parent may be gone before it reads `ready`.
 process.stdout.on('error', () => {})
 
-/** Start time by pid. A pid alone could by now belong to a process that is none of ours. */
+/** Start times by pid. The pid alone is not enough, because another process may have it by now. */
 const registered = new Map<number, string>()
 
 function register(pid: number): void {
@@ -36,7 +35,7 @@ function register(pid: number): void {
   else if (process.platform === 'win32') registered.set(pid, '')
 }
 
-/** What is ours and still runs; `groups` collects the process groups that ours lead, with all their members. */
+/** Our processes that still run. `groups` collects the groups that they lead, whose members are ours as well. */
 function survivors(groups: Set<number>): ProcessEntry[] {
   const others = listProcesses().filter(({ pid }) => pid !== process.pid)
   const ours = others.filter(
@@ -51,7 +50,7 @@ function signal(pid: number, name: NodeJS.Signals): void {
   try {
     process.kill(pid, name)
   } catch {
-    // It ended in the meantime.
+    // It has ended meanwhile.
   }
 }
 
@@ -68,9 +67,9 @@ async function endProcesses(): Promise<void> {
       if (!patient) signal(pid, 'SIGKILL')
       else if (!asked.has(pid)) {
         asked.add(pid)
-        // Not SIGTERM: with it, Postgres waits for its clients to leave.
+        // Not SIGTERM, because Postgres would wait until its clients have disconnected.
         signal(pid, 'SIGINT')
-        // A process that a test has paused does not see the first signal before this one.
+        // A process that a test has paused gets the first signal only after this one.
         signal(pid, 'SIGCONT')
       }
     }
@@ -83,16 +82,17 @@ async function reap(): Promise<void> {
   do {
     await endProcesses()
     await rm(folder as string, { recursive: true, force: true }).catch(() => {})
-    // A child that the parent was just starting may not have named the folder yet, and create it again.
+    // A child that the parent was starting may not have had the folder in its command line yet, and may create the folder
+    // again.
     await sleep(SETTLE_MS)
     if (performance.now() - started > GIVE_UP_MS) process.exit(1)
   } while (existsSync(folder as string) || survivors(new Set()).length > 0)
   process.exit(0)
 }
 
-// Created here and not by the parent, so that at no moment it exists without somebody to remove it.
+// Created here and not by the parent, so that there is always a process to remove it.
 mkdirSync(folder)
-// Whatever the umask: as root, Postgres runs as another user, who must be able to enter.
+// Set whatever the umask is. If this is root, Postgres runs as another user, who must be able to enter.
 chmodSync(folder, 0o755)
 process.stdout.write('ready\n')
 

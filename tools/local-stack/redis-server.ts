@@ -8,14 +8,14 @@ import { type ServerProcess, startServer } from './server-process.js'
 const STOP_LIMIT_MS = 3_000
 
 export interface RedisStartOptions {
-  /** RDB file to load; without it, the server starts empty. */
+  /** An RDB file to load. Without it, the server starts empty. */
   readonly rdbFile?: string | undefined
 }
 
 export interface RedisOptions extends RedisStartOptions {
-  /** Port on 127.0.0.1; default: a free one. */
+  /** The port on 127.0.0.1; a free one by default. */
   readonly port?: number | undefined
-  /** The redis-server or valkey-server to run; default: the one on the PATH. */
+  /** The redis-server or valkey-server to run; the one on the PATH by default. */
   readonly program?: string | undefined
 }
 
@@ -24,26 +24,26 @@ export interface RedisServer {
   readonly url: string
   readonly port: number
   readonly dumpFile: string
-  /** `undefined` while it does not run. */
+  /** Undefined while it does not run. */
   readonly pid: number | undefined
-  /** SIGKILL, and waits for the end. */
+  /** Sends SIGKILL and waits until it has ended. */
   kill(): Promise<void>
   /**
    * Starts it again on the same port, empty or from an RDB file.
    *
-   * @throws PortTaken when another process took the port in the meantime
-   * @throws Error when it runs already
+   * @throws PortTaken if another process has taken the port meanwhile
+   * @throws Error if it is running
    */
   start(options?: RedisStartOptions): Promise<void>
-  /** SIGSTOP: connections stay open and nothing answers. */
+  /** Sends SIGSTOP: connections stay open, but get no answers. */
   pause(): void
-  /** SIGCONT. */
+  /** Sends SIGCONT. */
   resume(): void
-  /** SIGTERM, and SIGKILL after 3 s; waits for the end. */
+  /** Sends SIGTERM, and SIGKILL after 3 s, and waits until it has ended. */
   stop(): Promise<void>
 }
 
-/** Path of `redis-server`, or else of `valkey-server`, on a PATH. */
+/** The path of `redis-server`, or otherwise of `valkey-server`, on a PATH. */
 export function findRedisProgram(path = process.env.PATH ?? ''): string | undefined {
   const folders = path.split(delimiter).filter(Boolean)
   return ['redis-server', 'valkey-server']
@@ -63,8 +63,9 @@ function isExecutable(file: string): boolean {
 /**
  * Starts a private Redis.
  *
- * @param folder the folder of a local stack, which ends it
- * @throws Error when there is no program, or it does not start; PortTaken for a given port
+ * @param folder the folder of a local stack; the server ends with it
+ * @throws Error if there is no program or it does not start
+ * @throws PortTaken if another process uses the given port
  */
 export async function startRedis(folder: string, options: RedisOptions = {}): Promise<RedisServer> {
   const program = options.program ?? findRedisProgram()
@@ -110,7 +111,7 @@ export async function startRedis(folder: string, options: RedisOptions = {}): Pr
     },
     kill,
     async start(startOptions = {}) {
-      if (running) throw new Error(`The Redis on port ${port} runs already`)
+      if (running) throw new Error(`The Redis on port ${port} is already running`)
       await launch(port, startOptions)
     },
     pause: () => signal('SIGSTOP'),
@@ -134,7 +135,7 @@ function redisArguments(home: string, port: number): string[] {
     ['dbfilename', 'dump.rdb'],
     ['save', ''],
     ['appendonly', 'no'],
-    // Its own title would replace the command line, by which the reaper finds it.
+    // A title would replace the command line, by which the reaper finds the process.
     ['set-proc-title', 'no'],
   ]
   return settings.flatMap(([name, value]) => [`--${name}`, value])

@@ -1,7 +1,7 @@
 /**
- * Runs a command next to a local stack: `node dist/tools/local-stack/run.js -- COMMAND [ARGUMENT…]`.
- * It finds the servers in AFTERCOMMIT_TEST_DATABASE_URL and, where there is one, AFTERCOMMIT_TEST_REDIS_URL.
- * Exits as the command does: with its code, or 128 and the number of the signal that ended it.
+ * Runs a command with a local stack: `node dist/tools/local-stack/run.js -- COMMAND [ARGUMENT…]`. The command gets the URLs
+ * of the servers in AFTERCOMMIT_TEST_DATABASE_URL and, if there is a Redis, in AFTERCOMMIT_TEST_REDIS_URL. This process exits
+ * with the command's exit code, or with 128 plus the number of the signal that ended it.
  */
 import { spawn } from 'node:child_process'
 import { constants } from 'node:os'
@@ -13,7 +13,7 @@ const COMMAND_NOT_FOUND = 127
 const GRACE_MS = 10_000
 
 function commandEnvironment(stack: LocalStack): NodeJS.ProcessEnv {
-  // Without a service's own variables, which tests of its settings would take for theirs.
+  // Removes the variables of a service, which would affect tests of settings.
   const { DATABASE_URL, REDIS_URL, [TEST_REDIS_URL]: outer, ...env } = withoutSecretFiles(process.env)
   env[TEST_DATABASE_URL] = stack.databaseUrl
   if (stack.redisUrl) env[TEST_REDIS_URL] = stack.redisUrl
@@ -22,15 +22,15 @@ function commandEnvironment(stack: LocalStack): NodeJS.ProcessEnv {
 
 function runCommand(stack: LocalStack, program: string, args: readonly string[]): Promise<number> {
   return new Promise((resolve) => {
-    // In a group of its own the command gets each signal once, from here, and not from the terminal as well; and
-    // the reaper can end it with all its workers.
+    // In its own group, the command gets each signal once, from here, and not from the terminal as well. The reaper can also
+    // end it together with its workers.
     const child = spawn(program, args, { detached: true, stdio: 'inherit', env: commandEnvironment(stack) })
     if (child.pid !== undefined) stack.watch(child.pid)
     const signalGroup = (signal: NodeJS.Signals) => {
       try {
         if (child.pid !== undefined) process.kill(-child.pid, signal)
       } catch {
-        // It has ended already; the stack is stopping.
+        // It has already ended, and the stack is stopping.
       }
     }
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {

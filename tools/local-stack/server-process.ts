@@ -9,31 +9,31 @@ const POLL_MS = 20
 export interface LoggedCommand {
   readonly program: string
   readonly args: readonly string[]
-  /** Receives standard output and error; is emptied first. */
+  /** Receives standard output and error. It is emptied first. */
   readonly logFile: string
-  /** Whom to run it as; absent: as ourselves. */
+  /** The user to run it as; the present one by default. */
   readonly user?: { readonly uid: number; readonly gid: number } | undefined
 }
 
 export interface ServerCommand extends LoggedCommand {
   readonly port: number
-  /** What the server logs once it accepts connections. */
+  /** The text that the server logs once it accepts connections. */
   readonly ready: string
 }
 
 export interface ServerProcess {
   readonly pid: number
-  /** Settles when it ends, but does not keep this process alive until then. */
+  /** Settles when the server ends. It does not keep this process alive until then. */
   readonly exited: Promise<unknown>
-  /** Keeps this process alive until the server ends, from now on. */
+  /** From now on, keeps this process alive until the server ends. */
   ref(): void
 }
 
 /**
- * Starts a server and waits until it accepts connections, at most 30 s.
+ * Starts a server and waits until it accepts connections, for at most 30 s.
  *
- * @throws PortTaken when another process listens on its port
- * @throws Error with the reason from its log when it ends first or is too slow
+ * @throws PortTaken if another process listens on its port
+ * @throws Error with the reason from its log if it ends or is not ready in time
  */
 export async function startServer(command: ServerCommand): Promise<ServerProcess> {
   const { program, port, logFile, ready } = command
@@ -45,9 +45,9 @@ export async function startServer(command: ServerCommand): Promise<ServerProcess
   })
   const deadline = performance.now() + START_LIMIT_MS
   while (end === undefined) {
-    // Its own log says it for certain; on the port, another stack's server might answer.
+    // Only its log is reliable: on the port, the server of another stack could answer.
     if (pid !== undefined && readFileSync(logFile, 'utf8').includes(ready)) {
-      // Servers end with this process, not the other way round.
+      // Servers end with this process, so it must not wait for them.
       child.unref()
       return { pid, exited, ref: () => child.ref() }
     }
@@ -62,9 +62,9 @@ export async function startServer(command: ServerCommand): Promise<ServerProcess
 }
 
 /**
- * Runs a program to its end.
+ * Runs a program and waits until it has ended.
  *
- * @throws Error with the reason from its log when it fails
+ * @throws Error with the reason from its log if it fails
  */
 export async function runToEnd(command: LoggedCommand): Promise<void> {
   const end = await spawnLogged(command).exited
@@ -75,14 +75,14 @@ function spawnLogged({ program, args, logFile, user }: LoggedCommand): {
   child: ChildProcess
   exited: Promise<string>
 } {
-  // A file and not a pipe: nobody has to empty it, and it does not break when this process ends first.
+  // A file and not a pipe, because nobody has to read it, and it does not break if this process ends first.
   const log = openSync(logFile, 'w')
   const child = spawn(program, args, {
-    // Ctrl-C must not stop the servers under nodes that are still finishing their work; and as the leader of a
-    // group, initdb leads the reaper to its children.
+    // Ctrl-C must not stop the servers while nodes are finishing their work. Also, the reaper finds the children of initdb by
+    // the group that initdb leads.
     detached: true,
     stdio: ['ignore', log, log],
-    // Nothing of the caller's: a PGDATA or a locale of theirs would change what the servers do and log.
+    // It does not inherit the environment, because PGDATA or a locale would change what the servers do and log.
     env: { PATH: process.env.PATH, LC_ALL: 'C' },
     ...user,
   })
@@ -94,7 +94,7 @@ function spawnLogged({ program, args, logFile, user }: LoggedCommand): {
   return { child, exited }
 }
 
-/** The last line of a log that names an error, or else the last one. */
+/** The last line of a log that mentions an error, or otherwise the last line. */
 function reasonIn(logFile: string): string {
   const lines = readFileSync(logFile, 'utf8').trimEnd().split('\n')
   return lines.findLast((line) => /error|fatal|could not|failed/i.test(line)) ?? (lines.at(-1) || 'no output')

@@ -4,10 +4,10 @@ export const TEST_DATABASE_URL = 'AFTERCOMMIT_TEST_DATABASE_URL'
 export const TEST_REDIS_URL = 'AFTERCOMMIT_TEST_REDIS_URL'
 
 /**
- * A stack for one test file: on the servers that `run.ts` started for all of them, or on private ones where it
- * did not, as when an editor runs a single test. Nodes and further Redis servers that the file starts end with it.
+ * Starts a stack for one test file. It uses the servers that `run.ts` has started for all files. Without them, for instance if
+ * an editor runs a single test, it starts private ones. Nodes and Redis servers that the file starts end with the stack.
  *
- * @throws Error of one line when a server does not start
+ * @throws Error of one line if a server does not start
  */
 export function startTestStack(): Promise<LocalStack> {
   const databaseUrl = process.env[TEST_DATABASE_URL]

@@ -21,9 +21,9 @@ export const onceMore: Scene = {
       })),
     )
     explain(stage, {
-      ours: 'nothing to repair.',
+      ours: 'no value is old.',
       naive:
-        'what one lost message left behind stays until it expires, here after 60 s in memory and 300 s in Redis.',
+        'after one lost message, an old value stays until it expires: here 60 s in memory and 300 s in Redis.',
     })
   },
 }

@@ -36,9 +36,9 @@ export const plainWrite: Scene = {
     terminal.say('PATCH {"name": "Ada Lovelace"} to node 1:')
     terminal.table(columns, [writeRow(writes, 'not answered'), ...nodeRows(watches, writes)])
     explain(stage, {
-      ours: 'the write is numbered right after COMMIT, and the number with its event goes to every node.',
+      ours: 'the event of the write gets a number with COMMIT or right after it, and goes to every node.',
       naive:
-        'as good, as long as nothing fails. The rest of the story is about what happens when something does.',
+        'this works as well, as long as nothing fails. The other scenes show what happens when something fails.',
     })
   },
 }

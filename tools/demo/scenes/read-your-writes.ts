@@ -8,7 +8,7 @@ export const readYourWrites: Scene = {
   title: `Read your own write, on any node, at once: ${rounds} writes on node 1`,
   async play(stage) {
     const { terminal, sides } = stage
-    terminal.busy('writing on node 1, and reading every node in the moment of the answer')
+    terminal.busy('writing on node 1, and reading every node as soon as the answer arrives')
     const watches = await registerWarm(stage, 'Barbara')
     const counts = await Promise.all(watches.map(writeAndRead))
     terminal.table(
@@ -20,9 +20,9 @@ export const readYourWrites: Scene = {
     )
     explain(stage, {
       ours:
-        'a write answers with a Consistency-Token, a place in the order of commits. A node that is sent one ' +
-        'that it has not reached yet asks Postgres before it answers.',
-      naive: 'the message is usually quicker than the next request. Nothing promises it.',
+        'a write answers with a Consistency-Token, which is a position in the order of commits. If a node gets ' +
+        'a token of a position that it has not reached yet, it asks Postgres before it answers.',
+      naive: 'the message is usually faster than the next request, but nothing guarantees that.',
     })
   },
 }

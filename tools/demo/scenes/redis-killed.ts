@@ -52,11 +52,11 @@ export const redisKilled: Scene = {
     )
     explain(stage, {
       ours:
-        'Redis only makes things faster. The write commits, the nodes learn of it from Postgres, and their ' +
-        'memory goes on answering.',
+        'Redis only makes the service faster. The write commits, the nodes hear of it from Postgres, and they ' +
+        'continue to answer from memory.',
       naive:
-        'the write, saved long since, waits with its answer until Redis is back; so does every read of node 1, ' +
-        'which has emptied its memory. The other nodes serve what they have.',
+        'the write is saved at once, but its answer waits until Redis is back. So does every read on node 1, ' +
+        'which has deleted the user from its memory. The other nodes answer with the old value.',
     })
   },
 }

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { explain, nodeRows, observe, observeMs, type Scene, stopAll, writeRow } from '../stage.js'
 
 const holdMs = 500
-/** By then the slow load has read its row, and its value is on the way. */
+/** After so many ms the slow load has read its row, but not stored the value. */
 const readByMs = 150
 
 export const slowLoad: Scene = {
@@ -35,10 +35,10 @@ export const slowLoad: Scene = {
     )
     explain(stage, {
       ours:
-        'a value carries the position at which its load began. Something newer was invalidated since, so who ' +
-        'asks after the write is never served it: node 3 fetches the value anew.',
+        'a cached value carries the position at which its load started. The user was invalidated at a later ' +
+        'position, so node 3 never answers with this value after the write: it loads the user again.',
       naive:
-        'the invalidation came first, and found nothing to delete. Then the old value was stored, in memory and ' +
+        'the invalidation came first and found nothing to delete. Then the old value was stored in memory and ' +
         'in Redis.',
     })
   },

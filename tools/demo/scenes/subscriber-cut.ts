@@ -14,7 +14,7 @@ import {
   writeRow,
 } from '../stage.js'
 
-/** Less than any client waits before it connects again. */
+/** Shorter than the pause of any client before it connects again. */
 const cutAgainMs = 5
 
 export const subscriberCut: Scene = {
@@ -30,7 +30,11 @@ export const subscriberCut: Scene = {
     } finally {
       cut.close()
     }
-    await observe(stage, observeMs, 'the message found no subscriber; all are connected again, reading on')
+    await observe(
+      stage,
+      observeMs,
+      'the message reached no subscriber; all are connected again, reading every node',
+    )
     await stopAll(watches)
     terminal.say(`${cut.command}, for as long as the write on node 2 takes:`)
     terminal.table(
@@ -39,11 +43,11 @@ export const subscriberCut: Scene = {
     )
     explain(stage, {
       ours:
-        'every message has a place in the order of commits. A node that comes back, or finds a gap, fetches ' +
+        'every message has a position in the order of commits. A node that reconnects or notices a gap reads ' +
         'what it has missed from Postgres.',
       naive:
-        'Pub/Sub keeps nothing for who is not there. The client has connected again after about 50 ms, and ' +
-        'nobody knows that a message is missing.',
+        'Pub/Sub keeps no messages for absent subscribers. The client reconnects after about 50 ms, and no node ' +
+        'notices that a message is missing.',
     })
   },
 }
@@ -65,7 +69,7 @@ async function cutterOfRedis(url: string): Promise<Cutter> {
   }
 }
 
-/** Without Redis, hints go by NOTIFY, and there is only one side. */
+/** Without Redis, hints use NOTIFY, and there is only one side. */
 function cutterOfPostgres({ sides }: Stage): Cutter {
   return {
     command: 'pg_terminate_backend() on every LISTEN connection',

@@ -12,11 +12,11 @@ import {
 } from '../stage.js'
 import type { Cell } from '../terminal.js'
 
-/** Later than the other nodes take to find the write by themselves. */
+/** Longer than the other nodes need to find the write by themselves. */
 const restartAfterMs = 1_000
 
 export const writerKilled: Scene = {
-  title: 'The writing node is killed (SIGKILL) after COMMIT, before it could tell anybody',
+  title: 'The writing node is killed (SIGKILL) after COMMIT, before it can tell the other nodes',
   async play(stage) {
     const { terminal, sides } = stage
     terminal.busy('starting node 1 with FAULTS=after-commit:kill')
@@ -45,11 +45,11 @@ export const writerKilled: Scene = {
     )
     explain(stage, {
       ours:
-        'the event was committed together with the row (outbox), and every node asks Postgres for what is ' +
-        'new several times within 2 s. It needs nobody to tell it.',
+        'the event was committed together with the row (outbox), and every node asks Postgres for new events ' +
+        'several times within 2 s. It does not depend on a message.',
       naive:
-        'both died with the process. The other nodes keep the old value until it expires, and a new process ' +
-        'gets it from Redis.',
+        'DEL and PUBLISH died with the process. The other nodes keep the old value until it expires, and a new ' +
+        'process gets it from Redis.',
     })
   },
 }
