@@ -82,7 +82,7 @@ export class Factories {
   ): Promise<LoadedValue | null> {
     return node.caches[cache].getOrCreate(
       key,
-      (context) => this.#load(node, cache, key, plan, this.optionsOf(cache, call), context),
+      (context) => this.#load(node, cache, key, plan, this.optionsOf(cache, call), { context }),
       { ...this.readOptions(cache, key, call, plan), ...options },
     )
   }
@@ -102,19 +102,22 @@ export class Factories {
     return node.caches[cache].getMany(
       keys,
       async (missing) => {
-        const loaded = missing.map(async (key) => {
-          const value = await this.#load(node, cache, key, byValue, this.optionsOf(cache, call))
+        const begun: Load[] = []
+        const loading = missing.map(async (key) => {
+          const value = await this.#load(node, cache, key, byValue, this.optionsOf(cache, call), { begun })
           return [key, value] as const
         })
-        const found = (await settledAll(loaded)).filter(([, value]) => value !== null)
-        // All of one call are loaded once the last of them is.
-        for (const [, value] of found) {
-          const load = value && this.ledger.get(value.load)
-          if (!load) continue
-          load.endedAt = this.cluster.now
-          load.dependsOnMore ||= missing.length > 1
+        try {
+          const found = (await settledAll(loading)).filter(([, value]) => value !== null)
+          for (const load of begun) load.dependsOnMore ||= missing.length > 1
+          return new Map(found)
+        } catch (error) {
+          for (const load of begun) load.failed = true
+          throw error
+        } finally {
+          // All of one call end once the last of them does.
+          for (const load of begun) load.endedAt = this.cluster.now
         }
-        return new Map(found)
       },
       { ...this.readOptions(cache, '', call, byValue), tags, ...options },
     )
@@ -136,7 +139,7 @@ export class Factories {
     key: string,
     plan: LoadPlan,
     options: EntryOptions,
-    context?: Context,
+    { context, begun }: { readonly context?: Context; readonly begun?: Load[] },
   ): Promise<LoadedValue | null> {
     const load = this.ledger.begin({
       cache,
@@ -147,6 +150,7 @@ export class Factories {
       began: node.service.applied.stamp(),
       tags: plan.tags === 'the call' ? tagsBefore(cache, key) : [],
     })
+    begun?.push(load)
     try {
       const value = await this.#run(node, load, plan, context)
       load.endedAt = this.cluster.now
@@ -253,7 +257,8 @@ export class Factories {
     const took = (key: string, value: LoadedValue | null | undefined): void => {
       if (value) {
         load.madeOf.push(value.load)
-        load.mayBeMadeOfStale ||= this.ledger.get(value.load)?.mayBeMadeOfStale ?? false
+        const part = this.ledger.get(value.load)
+        load.mayBeMadeOfStale ||= (part?.mayBeMadeOfStale || part?.adapted.failSafe) ?? false
         return
       }
       load.absent.push(...key)

@@ -28,17 +28,25 @@ export class NodeMemory {
 
   /** A value that the node has loaded, and keeps. */
   loaded(now: number, load: Load, endedAt: number): void {
-    const { l1TtlMs, l2TtlMs, jitterMs, failSafe, failSafeMaxDurationMs } = effectiveOptions(load)
+    const { l1TtlMs, l2TtlMs, jitterMs, failSafe } = effectiveOptions(load)
     const freshUntil = endedAt + Math.min(l1TtlMs, l2TtlMs) - jitterMs
-    const usableUntil = failSafe ? endedAt + Math.max(failSafeMaxDurationMs, l2TtlMs) : freshUntil
-    this.#add(load.node, { load, since: now, freshUntil, usableUntil })
+    this.#add(load.node, {
+      load,
+      since: now,
+      freshUntil,
+      usableUntil: failSafe ? usableUntil(load, endedAt) : freshUntil,
+    })
   }
 
   /** A value that the node has answered from memory. */
   answered(now: number, node: number, load: Load): void {
     const { failSafe, failSafeMaxDurationMs } = effectiveOptions(load)
-    const usableUntil = failSafe ? (load.endedAt ?? now) + failSafeMaxDurationMs : now
-    this.#add(node, { load, since: now, freshUntil: undefined, usableUntil })
+    this.#add(node, {
+      load,
+      since: now,
+      freshUntil: undefined,
+      usableUntil: failSafe ? (load.endedAt ?? now) + failSafeMaxDurationMs : now,
+    })
   }
 
   #add(node: number, remembered: Remembered): void {
@@ -53,4 +61,10 @@ export class NodeMemory {
 export function effectiveOptions({ options, adapted }: Load): EntryOptions {
   // None of a sequence's options is undefined.
   return { ...options, ...adapted } as EntryOptions
+}
+
+/** Ms up to which anybody may be answered what a load has made, be it by fail-safe. */
+export function usableUntil(load: Load, endedAt = load.endedAt ?? Number.POSITIVE_INFINITY): number {
+  const { l2TtlMs, failSafe, failSafeMaxDurationMs } = effectiveOptions(load)
+  return endedAt + (failSafe ? Math.max(failSafeMaxDurationMs, l2TtlMs) : l2TtlMs)
 }

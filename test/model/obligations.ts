@@ -3,7 +3,7 @@ import type { EntryOptions } from '../../src/kernel/cache/entry-options.js'
 import type { StaleAnswer } from '../../src/kernel/journal/consistency.js'
 import { type Arrival, Violation } from './judge.js'
 import type { Ledger, Load, Place } from './ledger.js'
-import { effectiveOptions, type NodeMemory, type Remembered } from './node-memory.js'
+import { effectiveOptions, type NodeMemory, type Remembered, usableUntil } from './node-memory.js'
 import { type Effect, type Invalidations, worse } from './reference-model.js'
 import type { CacheName } from './sequence.js'
 
@@ -65,6 +65,8 @@ export class Obligations {
   ): void {
     if (options.skipL1Read || freshUntil === undefined || at >= freshUntil) return
     if (effectiveOptions(remembered).eagerRefreshThreshold > 0 || options.eagerRefreshThreshold > 0) return
+    // Another node may have renewed it, which says nothing of the copy here. A load that ended later may have replaced it.
+    if (remembered.renewals.length > 0 || this.#isFollowed(remembered, arrival.node)) return
     if (this.#worstOf(remembered, place) !== undefined) return
     const what = `load ${remembered.id} of ${remembered.cache} "${key}" is fresh in the memory of its node until ${freshUntil} ms`
     // Of several keys, another may have failed.
@@ -83,19 +85,27 @@ export class Obligations {
     if (!error || keys.length > 1 || !allows || sentToken || at >= usableUntil) return
     const standing = this.#worstOf(load, place)
     if (standing === 'removed' || (standing === 'superseded' && !options.allowInvalidated)) return
-    // What was loaded since and is kept nowhere is newer than what there is.
-    const since = this.ledger.all.some(
+    // What was loaded since is newer than what there is, though it is kept nowhere, or may no longer be answered.
+    if (this.#isFollowed(load, arrival.node, at)) return
+    throw new Violation(
+      `load ${load.id} of ${load.cache} "${key}" is there for fail-safe until ${usableUntil} ms, and a read failed at ${at} ms: ${String(error)}`,
+    )
+  }
+
+  /**
+   * Whether a later load has ended whose value this node has been answered, or may have been.
+   *
+   * @param at if also one counts that another node has made, and that fail-safe may no longer answer at this ms
+   */
+  #isFollowed(load: Load, node: number, at = Number.NEGATIVE_INFINITY): boolean {
+    return this.ledger.all.some(
       (later) =>
         later.cache === load.cache &&
-        later.key === key &&
-        later.node === arrival.node &&
+        later.key === load.key &&
+        (later.node === node || !later.isKept || usableUntil(later) <= at) &&
         later !== load &&
         !later.failed &&
         (later.endedAt ?? 0) >= (load.endedAt ?? 0),
-    )
-    if (since) return
-    throw new Violation(
-      `load ${load.id} of ${load.cache} "${key}" is there for fail-safe until ${usableUntil} ms, and a read failed at ${at} ms: ${String(error)}`,
     )
   }
 

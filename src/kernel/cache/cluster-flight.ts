@@ -48,18 +48,21 @@ export class ClusterFlight {
   ): Promise<Landing> {
     const { clock } = this.around
     const waitsFrom = clock.now()
+    const patienceMs = this.tiers.patienceMs(key, options)
     // Computed each time, because a caller who joins meanwhile may wait for a shorter time.
-    const isOver = (): boolean => clock.now() >= Math.min(waitsFrom + options.clusterWaitMs, flight.loadBy)
-    let lock = await this.#lockInTime(key, options, askedAt)
+    const leftMs = (): number => Math.min(waitsFrom + options.clusterWaitMs, flight.loadBy) - clock.now()
+    let lock = await this.#lockInTime(key, options, Math.min(askedAt + patienceMs - waitsFrom, leftMs()))
     // Another node may have loaded between this one's miss and its lock.
-    let copy = lock.held && lock.loadedMeanwhile ? await this.tiers.copyFromShared(key, options) : undefined
-    while (!lock.held && !copy && !flight.isAbandoned && !isOver()) {
+    let copy =
+      lock.held && lock.loadedMeanwhile ? await this.tiers.copyFromShared(key, options, leftMs()) : undefined
+    while (!lock.held && !copy && !flight.isAbandoned && leftMs() > 0) {
       const pauseMs = Math.round((clock.now() - waitsFrom) / 16)
       await clock.sleep(Math.min(Math.max(pauseMs, shortestPauseMs), longestPauseMs))
+      const atMostMs = Math.min(patienceMs, leftMs())
       // The lock first: a holder stores before it lets go, so whoever finds it free sees what was stored.
       ;[lock, copy] = await Promise.all([
-        this.#lockInTime(key, options, clock.now()),
-        this.tiers.copyFromShared(key, options),
+        this.#lockInTime(key, options, atMostMs),
+        this.tiers.copyFromShared(key, options, atMostMs),
       ])
     }
     return this.#land(lock, copy, load)
@@ -79,11 +82,10 @@ export class ClusterFlight {
   }
 
   /** A lock that does not come in time counts as held, and one that comes later is not kept from others. */
-  async #lockInTime(key: string, options: EntryOptions, askedAt: number): Promise<LoadLock> {
-    const leftMs = askedAt + this.tiers.patienceMs(key, options) - this.around.clock.now()
-    if (leftMs <= 0) return lockOfNobody
+  async #lockInTime(key: string, options: EntryOptions, atMostMs: number): Promise<LoadLock> {
+    if (atMostMs <= 0) return lockOfNobody
     const taking = this.lock(key, options)
-    const lock = await this.tiers.inTime(taking, leftMs)
+    const lock = await this.tiers.inTime(taking, atMostMs)
     if (lock) return lock
     void taking.then((late) => late.held && late.release(late.loadedMeanwhile))
     return lockOfNobody

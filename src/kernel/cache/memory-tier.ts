@@ -71,8 +71,7 @@ export class MemoryTier implements MemoryHolder {
    * @returns false if the value is too large for memory
    */
   keep(key: string, entry: CacheEntry): boolean {
-    const { maxEntryBytes = Number.POSITIVE_INFINITY, maxBytes = Number.POSITIVE_INFINITY } = this.limits
-    if (entry.bytes > Math.min(maxEntryBytes, maxBytes) || footprint(key, entry) > this.budget.maxBytes) {
+    if (!this.fits(key, entry)) {
       // The present entry is older than the value that was to replace it.
       this.delete(key)
       return false
@@ -83,6 +82,12 @@ export class MemoryTier implements MemoryHolder {
     this.#count(key, replaced, entry)
     this.#entries.set(key, entry)
     return true
+  }
+
+  /** Whether memory could hold this entry, if it were the only one. */
+  fits(key: string, entry: CacheEntry): boolean {
+    const { maxEntryBytes = Number.POSITIVE_INFINITY, maxBytes = Number.POSITIVE_INFINITY } = this.limits
+    return entry.bytes <= Math.min(maxEntryBytes, maxBytes) && footprint(key, entry) <= this.budget.maxBytes
   }
 
   delete(key: string): void {

@@ -48,10 +48,16 @@ export class Tiers {
   /**
    * A fresh copy of what L2 holds. After the time that the options give it, L2 is taken to hold nothing; a copy
    * that comes later is kept all the same, if it is still fresh then.
+   *
+   * @param atMostMs if the caller has less time than the options give L2
    */
-  copyFromShared(key: string, options: EntryOptions): Promise<Landing | undefined> {
-    if (options.skipL2Read || this.refusalOf(key)) return Promise.resolve(undefined)
-    return this.inTime(this.#fetchCopy(key, options), this.patienceMs(key, options))
+  copyFromShared(
+    key: string,
+    options: EntryOptions,
+    atMostMs = Number.POSITIVE_INFINITY,
+  ): Promise<Landing | undefined> {
+    if (atMostMs <= 0 || options.skipL2Read || this.refusalOf(key)) return Promise.resolve(undefined)
+    return this.inTime(this.#fetchCopy(key, options), Math.min(this.patienceMs(key, options), atMostMs))
   }
 
   /** As `copyFromShared` for several keys, in their order, with one round trip. */
@@ -208,8 +214,10 @@ export class Tiers {
     const entry = this.entries.fromShared(key, found, epoch, options)
     if (!this.isServable(entry)) {
       if (!applied.isFresh(entry.stamp, entry.slots)) this.fenced(key, 'l2')
-      // Should the load that follows fail, this is what there is to fall back on.
-      if (entry.lasting?.failSafe ?? options.failSafe) this.#rememberForFailSafe(key, entry)
+      // Should the load that follows fail, this is what there is to fall back on. Nobody was answered it, so if it is too large
+      // for memory, the older copy there stays.
+      if ((entry.lasting?.failSafe ?? options.failSafe) && this.memory.fits(key, entry))
+        this.#rememberForFailSafe(key, entry)
       return undefined
     }
     // This node has already held a newer value, which L2 never got or has lost. With the older copy its readers would go back in

@@ -134,6 +134,26 @@ test('an L2 that hangs uses at most half of the hard timeout', async () => {
   expect(await passUntilSettled(clock, reading)).toBe('value')
 })
 
+test('an L2 that becomes slow while another node loads leaves half of the hard timeout to the load', async () => {
+  const { clock, shared, one, two } = await twoNodes({ hardTimeoutMs: 200, clusterWaitMs: 1_000 })
+  Object.assign(shared, { timeoutMs: Number.POSITIVE_INFINITY })
+  void one.getOrCreate('a', hangs).catch(() => {})
+  await settle()
+  let loadedAt = Number.NaN
+  const askedAt = clock.now()
+  const waiting = two.getOrCreate('a', async () => {
+    loadedAt = clock.now()
+    return 'value'
+  })
+  for (let ms = 0; ms < 90; ms++) {
+    await settle()
+    clock.advance(1)
+  }
+  shared.afterGet = () => clock.sleep(150)
+  expect(await passUntilSettled(clock, waiting)).toBe('value')
+  expect(loadedAt - askedAt).toBeLessThanOrEqual(100)
+})
+
 test('a read that never loads waits for a slow L2, whatever the hard timeout of loads is', async () => {
   const clock = new ManualClock()
   const shared = new InMemoryTier()

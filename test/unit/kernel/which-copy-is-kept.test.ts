@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals'
 import { defaultEntryOptions, type EntryOptions } from '../../../src/kernel/cache/entry-options.js'
 import { HybridCache } from '../../../src/kernel/cache/hybrid-cache.js'
+import type { LoadContext } from '../../../src/kernel/cache/load-context.js'
 import type { SharedEntry, SharedKey } from '../../../src/kernel/cache/shared-tier.js'
 import { settle } from '../../support/gate.js'
 import { InMemoryJournal } from '../../support/in-memory-journal.js'
@@ -18,7 +19,7 @@ class SmallTier extends InMemoryTier {
 const large = 'large '.repeat(20)
 
 function cacheOf(node: SimulatedNode, name: string): HybridCache {
-  const limits = { maxEntries: 10, cacheAbsent: false, maxKeyLength: 100 }
+  const limits = { maxEntries: 10, maxEntryBytes: 1_000_000, cacheAbsent: false, maxKeyLength: 100 }
   return new HybridCache(
     { name, declaration: 'd1', entry: defaultEntryOptions, ...limits },
     node.surroundings,
@@ -141,6 +142,22 @@ test('a copy in L2 that was removed by its tag does not replace one that fail-sa
   await one.cache.removeByTag('t')
   await two.check.run()
   expect(await ask(two, fails)).toEqual(['kept', 'expired'])
+})
+
+test('a copy in L2 that is stale and too large for memory does not take the place of what fail-safe may answer', async () => {
+  const { one, two, pass } = await startTwo({})
+  const entry = { failSafe: true, l1TtlMs: 100, l2TtlMs: 100 }
+  const [here, there] = [cacheOf(one, 'sized'), cacheOf(two, 'sized')]
+  await here.getOrCreate('a', async () => 'small', { entry })
+  await pass(200)
+  const sized = { ...entry, skipL2Read: true }
+  const load = (context: LoadContext<unknown>) => {
+    context.adapt({ sizeBytes: 2_000_000 })
+    return Promise.resolve('large')
+  }
+  await there.getOrCreate('a', load, { entry: sized })
+  await pass(200)
+  expect(await here.getOrCreate('a', fails, { entry })).toBe('small')
 })
 
 describe('after a load whose value is not kept, no older value is answered', () => {
