@@ -45,7 +45,6 @@ export class ManyReads<Key extends string> {
       if (some.length === wanted.length) break
       // Between two chunks other work gets its turn, in particular the check that renews the lease.
       await this.around.clock.nextTurn()
-      options.signal?.throwIfAborted()
     }
     return found
   }

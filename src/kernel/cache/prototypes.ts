@@ -38,7 +38,7 @@ function judged(prototype: object): Prototype {
     if (isViewOrBuiltIn(prototype, name)) return { kind: 'built-in', name, trouble: undefined }
     return { kind: 'other', name, trouble: 'whose state cannot be read' }
   }
-  const trouble = maker ? privateIn(maker) : ofThePlatform(prototype)
+  const trouble = maker ? undefined : ofThePlatform(prototype)
   const above = prototypeOf(Object.getPrototypeOf(prototype))
   return {
     kind: 'other',
@@ -62,7 +62,10 @@ function ofThePlatform(prototype: object): string | undefined {
   return Reflect.ownKeys(prototype).some(isNativeMethod) ? 'whose state cannot be read' : undefined
 }
 
-/** Looks at what instances share through their prototype. It may hold methods, getters and constants, but no objects. */
+/**
+ * Looks at what instances share through their prototype. It may hold methods, getters and constants, but no objects. The class
+ * itself is among them, as `constructor`.
+ */
 function hiddenIn(prototype: object): string | undefined {
   for (const name of Reflect.ownKeys(prototype)) {
     const { value, get, set } = Reflect.getOwnPropertyDescriptor(prototype, name) as PropertyDescriptor

@@ -162,14 +162,17 @@ test('work that a load left running may ask for the load’s key', async () => {
 
 test('work that a load left running may load a value that is made from the load’s own', async () => {
   const { a, b } = await started()
+  const begun = new Gate()
   const gate = new Gate()
   let late: Promise<unknown> | undefined
   const afresh = { entry: { skipL1Read: true, skipL2Read: true } }
   await a.getOrCreate('x', async () => {
     late = b.getOrCreate('y', async () => {
+      begun.open()
       await gate.opened
       return `y of ${await a.getOrCreate('x', async () => 'x', afresh)}`
     })
+    await begun.opened
     return 'value'
   })
   gate.open()
