@@ -150,7 +150,7 @@ describe('the options of one call do not affect another call', () => {
 describe('no stale value hides', () => {
   async function expired(shared = new InMemoryTier()) {
     const settings = { journal: new InMemoryJournal(), clock: new ManualClock(), shared }
-    const entry = { failSafe: true, l1TtlMs: 100, l2TtlMs: 100 }
+    const entry = { failSafe: true, allowInvalidated: true, l1TtlMs: 100, l2TtlMs: 100 }
     const node = await startSimulatedNode({ ...settings, entry })
     await node.cache.getOrCreate('a', async () => 'old')
     node.clock.advance(100)
@@ -165,8 +165,11 @@ describe('no stale value hides', () => {
 
   test('that the caller has given up', async () => {
     const { node } = await expired()
-    const signal = AbortSignal.abort(new Error('Gave up'))
-    await expect(node.cache.getOrCreate('a', fails, { signal })).rejects.toThrow('Gave up')
+    const impatience = new AbortController()
+    const reading = node.cache.getOrCreate<unknown>('a', hangs, { signal: impatience.signal })
+    await settle()
+    impatience.abort(new Error('Gave up'))
+    await expect(reading).rejects.toThrow('Gave up')
   })
 
   test('a value that another node has set since the last attempt, even while attempts are throttled', async () => {
