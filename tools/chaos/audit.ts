@@ -3,7 +3,7 @@ import type { CommittedRecord, FinalJournalRecord } from './history.js'
 import type { PostgresPair } from './postgres-pair.js'
 import { doomed } from './traffic.js'
 
-/** The name of the events that a backlog is made of, so that they are not taken for those of a write. */
+/** The name in the events of a backlog, so that they are not taken for events of writes. */
 export const backlogName = 'backlog'
 
 interface AuditedTable {
@@ -26,8 +26,8 @@ const tablesOf: Record<Mode, readonly AuditedTable[]> = {
 }
 
 /**
- * Has the database itself write down every version that is committed, in the transaction that makes it, and refuse
- * some of them at the last moment: when the service sends COMMIT, with all rows and events written.
+ * Makes the database record every committed version, in the same transaction. It also makes the database refuse some writes at
+ * the last moment: at COMMIT, after all rows and events were written.
  */
 export async function installAudit(postgres: PostgresPair, mode: Mode): Promise<void> {
   const statements = [
@@ -67,7 +67,7 @@ export async function committedVersions(postgres: PostgresPair): Promise<Committ
   return rows.map((row) => ({ kind: 'committed', ...row }))
 }
 
-/** What became of the events. */
+/** Reads what has happened to the events. */
 export async function journalState(postgres: PostgresPair): Promise<FinalJournalRecord> {
   const [row] = await postgres.rows<Omit<FinalJournalRecord, 'kind'>>(
     `with event as (

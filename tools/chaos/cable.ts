@@ -1,13 +1,13 @@
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 
-/** What one end sent and the other one has not got yet; `undefined` is its end. */
+/** Bytes on their way from one end to the other; `undefined` stands for the end of the connection. */
 interface Parcel {
   readonly dueAt: number
   readonly bytes: Buffer | undefined
 }
 
-/** One way of a connection: keeps the order, whatever the delay. */
+/** One direction of a connection. It keeps the order of the bytes, whatever the delay is. */
 class Lane {
   readonly #parcels: Parcel[] = []
   #lastDueAt = 0
@@ -46,7 +46,7 @@ class Lane {
       this.#pass(bytes)
       return
     }
-    // A later parcel never overtakes an earlier one, also when the delay has become shorter.
+    // A later parcel never overtakes an earlier one, even if the delay has become shorter.
     this.#lastDueAt = Math.max(this.#lastDueAt, performance.now() + this.cable.delayMs)
     this.#parcels.push({ dueAt: this.#lastDueAt, bytes })
     if (this.#parcels.length === 1) this.pump()
@@ -66,8 +66,8 @@ interface Connection {
 }
 
 /**
- * The cable between one node and one server: a TCP proxy that can be pulled, cut, made slow, and plugged into
- * another server. Everything that a node says to Postgres and to Redis goes through one.
+ * The network cable between one node and one server. It is a TCP proxy that can be cut, made slow, reset, and plugged into
+ * another server. All traffic between a node and Postgres or Redis goes through such a cable.
  */
 export class Cable {
   readonly #connections = new Set<Connection>()
@@ -100,15 +100,15 @@ export class Cable {
     return this.#delays.reduce((sum, delay) => sum + delay, 0)
   }
 
-  /** From now on nothing passes and nobody is told, as when a cable is pulled. Two faults may do so at once. */
+  /** Stops all bytes without closing connections, like a pulled cable. Two faults may cut it at the same time. */
   cut(): void {
     this.#cuts++
   }
 
   /**
-   * Takes one cut back.
+   * Ends one cut.
    *
-   * @param late whether what was sent meanwhile is delivered now, as TCP does if the cut was short
+   * @param late whether bytes sent meanwhile are delivered now, like TCP does after a short cut; otherwise connections break
    */
   mend(late: boolean): void {
     this.#cuts--
@@ -117,7 +117,7 @@ export class Cable {
     for (const { lanes } of this.#connections) for (const lane of lanes) lane.pump()
   }
 
-  /** Slows both ways down, until the returned function is called. */
+  /** Delays both directions until the returned function is called. */
   delay(ms: number): () => void {
     this.#delays.push(ms)
     return () => {
@@ -125,7 +125,7 @@ export class Cable {
     }
   }
 
-  /** Drops every connection; new ones go through. */
+  /** Closes every connection. New ones are possible. */
   reset(): void {
     for (const { near, far, lanes } of this.#connections) {
       for (const lane of lanes) lane.drop()
@@ -134,7 +134,7 @@ export class Cable {
     }
   }
 
-  /** Leads to another server from now on. */
+  /** Connects to another server from now on. */
   plugInto(targetPort: number): void {
     this.targetPort = targetPort
     this.reset()

@@ -14,29 +14,29 @@ import type { Verdict, ViolationKind } from './verdict.js'
 
 const writesInContext = 6
 
-/** What is known of one key. */
+/** What is known about one key. */
 class Key {
   readonly known = new KnownVersions()
-  /** The value that each version was first seen, or acknowledged, with; deleted once the database confirms it. */
+  /** The value with which each version was first seen or acknowledged; deleted once the database confirms it. */
   readonly unconfirmed = new Map<number, { value: string; record: ReadRecord | WriteRecord }>()
   readonly lastWrites: WriteRecord[] = []
-  /** The newest version that a removal which had been sent could have made. */
+  /** The newest version that any removal sent so far could have made. */
   removal = 0
   newestCommitted = 0
   newestCommittedValue = ''
 }
 
-/** What a client has been told by answers with tokens. */
+/** What a client knows from the answers to it. */
 class Session {
   readonly seen = new Map<string, number>()
-  /** When its newest acknowledged write was sent: everything known by then is in the token of the answer. */
+  /** When its newest acknowledged write was sent. The token of the answer covers everything known by then. */
   wroteAt = -1
 }
 
 /**
- * Judges a history in one pass and in the order of its records: what is known when a read arrives includes all
- * that was known when it began. A moment of commit is never taken to be earlier than it can have been: an answer
- * came, or a reader saw the version. So what it calls a violation is one, whatever the order of the unknown.
+ * Judges a history in one pass, in the order of its records. When the answer to a read arrives, the checker knows all that was
+ * known when the read started. It counts a version as committed only from the moment at which an answer confirmed or showed
+ * it. So every violation that it reports is one, whatever happened between those moments.
  */
 export class HistoryChecker {
   readonly #keys = new Map<string, Key>()
@@ -82,7 +82,7 @@ export class HistoryChecker {
     }
   }
 
-  /** After the last record, which must be preceded by every committed version. */
+  /** Must be called after the last record, when every committed version has been accepted. */
   finish(): Verdict {
     for (const [name, key] of this.#keys) {
       for (const [version, { value, record }] of key.unconfirmed) {
@@ -118,11 +118,11 @@ export class HistoryChecker {
     if (lackedFor > 0) this.#tally.staleness.add(lackedFor)
   }
 
-  /** @returns µs since when a newer version was known; 0 if none was when the read began, or it is marked */
+  /** @returns for how many µs a newer version had been known when the read started; 0 if none was, or the answer is marked */
   #observed(record: ReadRecord, { key: name, version, value }: Observed, session: Session): number {
     const key = this.#key(name)
     const { sentAt, arrivedAt, marked, token } = record
-    // Removed, at the newest moment at which that is possible: an absence has no version.
+    // An absence has no version. It counts as the newest removal that it can show.
     const shown = version === 0 ? key.removal : version
     if (token) {
       const required = Math.max(session.seen.get(name) ?? 0, key.known.newestAt(session.wroteAt))
@@ -151,7 +151,7 @@ export class HistoryChecker {
     if (version > 0) {
       this.#confirmable(key, name, version, value, record)
       key.known.note(version, arrivedAt)
-      // Also without a token: the one that came with the answer goes with the next request.
+      // Noted even if this read sent no token: the client sends the token of this answer with its next request.
       if (version > (session.seen.get(name) ?? 0)) session.seen.set(name, version)
     }
     return lackedFor
@@ -167,7 +167,7 @@ export class HistoryChecker {
     if (outcome !== 'committed') return
     const session = this.#session(record.client)
     session.wroteAt = Math.max(session.wroteAt, sentAt)
-    // Such as of a write to many keys at once, whose versions are learnt by reading them.
+    // A write to many keys at once has no single version; reads show the versions.
     if (version === 0) return
     this.#confirmable(key, name, version, value, record)
     key.known.note(version, arrivedAt)
@@ -192,7 +192,7 @@ export class HistoryChecker {
         key.lastWrites,
       )
     } else if (record.kind === 'write' && first.record.kind === 'read') {
-      // Acknowledged: if it is not in the database, that is the worse of the two.
+      // If it is not in the database, a lost acknowledged write is the worse violation.
       key.unconfirmed.set(version, { value, record })
     }
   }
@@ -220,7 +220,7 @@ export class HistoryChecker {
     key.newestCommitted = version
     key.newestCommittedValue = value
     const expected = key.unconfirmed.get(version)
-    // Another value stays unconfirmed: nobody committed that one.
+    // Another value stays unconfirmed, because it was never committed.
     if (expected?.value === value) key.unconfirmed.delete(version)
   }
 

@@ -3,10 +3,10 @@ import { type Answer, HttpConnection, headerOf } from './http-connection.js'
 import type { Balancer } from './round-robin.js'
 import type { Target } from './world.js'
 
-/** Longer than any pause of a node, so that what a node answers once it goes on is judged too. */
+/** Longer than any pause of a node, so that the answers of a node after its pause are judged as well. */
 const timeoutMs = 12_000
 
-/** A status that says for certain that nothing was written. */
+/** With these statuses nothing was written for certain. */
 const refusals = new Set([400, 404, 409, 412, 422])
 
 export interface Write {
@@ -14,7 +14,7 @@ export interface Write {
   readonly path: string
   readonly body?: unknown
   readonly ifMatch?: number
-  /** What it writes, and the version that it makes where the answer does not say it. */
+  /** The key and value that it writes, and the version that it makes if the answer does not contain it. */
   readonly key: string
   readonly value: string
   readonly version?: number
@@ -23,9 +23,9 @@ export interface Write {
 export interface ClientSurroundings {
   readonly history: HistoryFile
   readonly balancer: Balancer
-  /** Ports of the nodes. */
+  /** The ports of the nodes. */
   readonly ports: readonly number[]
-  /** Some spelling of a path: a client need not write ids as the service does. */
+  /** Changes the spelling of a path, because clients may spell ids differently from the service. */
   readonly spell: (path: string) => string
 }
 
@@ -35,7 +35,7 @@ interface Exchange {
   readonly answers: readonly (Answer | undefined)[]
 }
 
-/** Reads and writes over HTTP, each request on the node whose turn it is, and notes what it was answered. */
+/** Sends reads and writes over HTTP, each request to the node whose turn it is, and records the answers. */
 export class Client {
   readonly #connections: HttpConnection[]
   #token: string | undefined
@@ -49,9 +49,9 @@ export class Client {
   }
 
   /**
-   * Sends reads at once to one node.
+   * Sends several reads at the same time to one node.
    *
-   * @returns what each of them showed; undefined where it showed nothing
+   * @returns what each answer showed; undefined if it showed nothing
    */
   async read(targets: readonly Target[]): Promise<(readonly Observed[] | undefined)[]> {
     const token = this.usesTokens ? this.#token : undefined
@@ -63,7 +63,7 @@ export class Client {
     )
   }
 
-  /** @returns the version that it made, if it was committed for certain; undefined otherwise */
+  /** @returns the version that it made if the answer confirmed the commit; undefined otherwise */
   async write(write: Write): Promise<number | undefined> {
     const { method, path, body, ifMatch, key, value } = write
     const token = this.usesTokens ? this.#token : undefined
@@ -96,7 +96,7 @@ export class Client {
     for (const connection of this.#connections) connection.close()
   }
 
-  /** Undefined when no node takes a request at the moment. */
+  /** Undefined if no node accepts a request at the moment. */
   async #exchange(requests: readonly string[]): Promise<Exchange | undefined> {
     const { balancer } = this.around
     const node = balancer.take()
@@ -166,7 +166,7 @@ function requestOf(
 }
 
 function tierOf(cacheStatus: string): Tier {
-  // The naive node's own words begin with the tier.
+  // The `Cache-Status` of a naive node starts with the tier.
   const tier = tiers.find((name) => new RegExp(`\\b${name}\\b`).test(cacheStatus.replace('l1; fwd=', '')))
   return tier ?? 'bypass'
 }

@@ -11,7 +11,7 @@ export type Mode = 'aftercommit' | 'naive'
 
 const naiveScript = fileURLToPath(new URL('../demo/naive-node.js', import.meta.url))
 
-/** One node, and the only two cables that lead out of it to the servers. */
+/** One node and its only two cables, which lead to Postgres and Redis. */
 export class ClusterNode {
   readonly port: number
   #process: NodeProcess
@@ -35,7 +35,7 @@ export class ClusterNode {
     return [this.database, this.redis]
   }
 
-  /** Puts a new process in the place of one that has ended. */
+  /** Starts a new process in place of one that has ended. */
   async start(env: Environment = {}, wait = true): Promise<void> {
     this.#process = await this.launch(this.port, env, wait)
   }
@@ -48,7 +48,7 @@ export class ClusterNode {
 
 type Environment = Readonly<Record<string, string>>
 
-/** Nodes as processes, each with cables of its own to a pair of Postgres and a pair of Redis. */
+/** Nodes as processes, a pair of Postgres servers and a pair of Redis servers. Each node has its own cables to the servers. */
 export class Cluster {
   readonly #reserved = new Set<ClusterNode>()
 
@@ -59,7 +59,7 @@ export class Cluster {
     readonly nodes: readonly ClusterNode[],
   ) {}
 
-  /** @param prepare what is to be in the database before the first node starts */
+  /** @param prepare fills the database before the first node starts */
   static async start(
     count: number,
     mode: Mode,
@@ -86,7 +86,7 @@ export class Cluster {
     return this.folder.path
   }
 
-  /** Gives a fault a node for itself, for as long as it works on it. */
+  /** Reserves a node for a fault while `work` runs. */
   async withNode(random: Random, work: (node: ClusterNode) => Promise<void>): Promise<void> {
     const node = random.pick(this.nodes.filter((candidate) => !this.#reserved.has(candidate)))
     this.#reserved.add(node)
@@ -123,14 +123,14 @@ async function addNode(
       logLevel: 'error',
       env: { MAX_STALENESS_MS: String(boundMs), ...env },
       waitUntilReady,
-      // One that is restarted amidst other faults waits until Postgres can be reached again.
+      // A node that is restarted during other faults waits until Postgres can be reached again.
       readyLimitMs: 120_000,
       ...(mode === 'naive' ? { script: naiveScript } : {}),
     })
   return new ClusterNode(number, database, toRedis, await launch(undefined, {}, true), launch)
 }
 
-/** What makes a process see another time; undefined where there is no `faketime` on the PATH. */
+/** The environment with which a process sees another time; undefined if there is no `faketime` on the PATH. */
 export function fakeClock(timestampFile: string): Environment | undefined {
   try {
     const output = execFileSync('faketime', ['-f', '+0', 'env'], { encoding: 'utf8' })
@@ -139,7 +139,7 @@ export function fakeClock(timestampFile: string): Environment | undefined {
     return {
       LD_PRELOAD: library,
       FAKETIME_TIMESTAMP_FILE: timestampFile,
-      // The file is looked at again once a second: so a clock can be set while the node runs.
+      // The library reads the file once a second, so the clock can be set while the node runs.
       FAKETIME_CACHE_DURATION: '1',
       FAKETIME_DONT_FAKE_MONOTONIC: '1',
       FAKETIME_DONT_RESET: '1',

@@ -5,15 +5,15 @@ import type { FinalNodeRecord, HistoryFile } from './history.js'
 import { HttpConnection, headerOf } from './http-connection.js'
 import { singles, type World } from './world.js'
 
-/** How long, after the last fault, every node may take to be ready and to have applied everything. */
+/** After the last fault, every node must be ready and have applied everything within so many ms. */
 export const convergenceLimitMs = 15_000
 
-/** Retries of event handlers wait up to a minute after many failures. */
+/** After many failures, an event handler waits for up to a minute before it tries again. */
 const deliveryLimitMs = 75_000
 const readLimitMs = 5_000
 const pollMs = 100
 
-/** Waits until the nodes have converged, or for as long as they may take, and notes how they are then. */
+/** Waits until the nodes have converged or their time is over, and records their state. */
 export async function noteConvergence(
   cluster: Cluster,
   world: World,
@@ -82,7 +82,7 @@ async function noteReads(node: ClusterNode, world: World, history: HistoryFile):
         .catch(() => undefined)
       return { answer, seen: answer && target.observe(answer.status, answer.body) }
     }
-    // A machine that is too busy for checks makes a node say so: that is no answer, and not a wrong one.
+    // If the machine is too busy for checks, a node refuses to answer. That is not a wrong answer, so the read is repeated.
     const { answer, seen } = await until(read, ({ seen }) => seen !== undefined, readLimitMs)
     const marked = answer !== undefined && (headerOf(answer.head, 'cache-status') ?? '').includes('detail=')
     if (!seen) {

@@ -1,4 +1,4 @@
-/** Counts durations by the ms: percentiles of millions of them in little memory. */
+/** Counts durations by their whole ms, so that percentiles of millions of them need little memory. */
 export class Distribution {
   readonly #counts: number[] = []
   #size = 0
@@ -20,7 +20,7 @@ export class Distribution {
     return this.#largest / 1_000
   }
 
-  /** In whole ms, rounded up; 0 if there is nothing. */
+  /** In whole ms, rounded up; 0 if there are no durations. */
   percentile(share: number): number {
     let left = this.#size * share
     for (const [ms, count] of this.#counts.entries()) {

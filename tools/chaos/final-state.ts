@@ -1,6 +1,6 @@
 import type { FinalJournalRecord, FinalNodeRecord } from './history.js'
 
-/** What of a node is not as it should be once the faults have ended; undefined if nothing is. */
+/** What is wrong with a node after the faults have ended; undefined if nothing is. */
 export function faultOfNode(record: FinalNodeRecord): string | undefined {
   const { node, ready, applied, head, sameProcess } = record
   if (ready && applied === head && sameProcess) return undefined
@@ -10,7 +10,7 @@ export function faultOfNode(record: FinalNodeRecord): string | undefined {
   )
 }
 
-/** What became of events that should not have; undefined if nothing did. */
+/** What is wrong with the events after the faults have ended; undefined if nothing is. */
 export function faultOfJournal(record: FinalJournalRecord): string | undefined {
   const { unnumbered, missing, mismatched, undelivered } = record
   if (unnumbered + missing + mismatched + undelivered === 0) return undefined

@@ -3,10 +3,10 @@ import type { Violation, ViolationKind } from './verdict.js'
 
 const examplesOfAKind = 5
 const faultsRemembered = 60
-/** For how long, in µs, a fault that has ended may still explain something. */
+/** For how many µs after its end a fault is shown with a violation. */
 const aftermathUs = 10_000_000
 
-/** Counts what a history has shown, and keeps some of each kind with what went on around it. */
+/** Counts violations, and keeps the first ones of each kind with the writes and faults around them. */
 export class FoundViolations {
   readonly counts = new Map<ViolationKind, number>()
   readonly examples: Violation[] = []
@@ -17,7 +17,7 @@ export class FoundViolations {
     if (this.#recentFaults.length > faultsRemembered) this.#recentFaults.shift()
   }
 
-  /** @param writes the last ones to the key that it is about */
+  /** @param writes the last writes to the key of the violation */
   add(
     kind: ViolationKind,
     what: string,

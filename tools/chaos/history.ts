@@ -1,11 +1,11 @@
 import { closeSync, createReadStream, openSync, writeSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 
-/** Where an answer came from, as its `Cache-Status` says. */
+/** Where an answer came from, according to its `Cache-Status`. */
 export const tiers = ['l1', 'l2', 'miss', 'bypass'] as const
 export type Tier = (typeof tiers)[number]
 
-/** What an answer showed of one key. Version 0: it said that there is no such thing. */
+/** What an answer showed of one key. Version 0 means that the key does not exist. */
 export interface Observed {
   readonly key: string
   readonly version: number
@@ -13,20 +13,20 @@ export interface Observed {
 }
 
 interface Operation {
-  /** A client is one chain of operations: each begins when the one before has ended, except reads of one burst. */
+  /** The operations of one client follow one another, except the reads of one burst. */
   readonly client: number
   readonly node: number
-  /** Whole µs on the monotonic clock of the clients: before the request was sent, and once its answer was there. */
+  /** Whole µs of the clients' monotonic clock: before the request was sent, and once its answer had arrived. */
   readonly sentAt: number
   readonly arrivedAt: number
-  /** Whether the newest token of this client went with it. */
+  /** Whether the client sent its newest token. */
   readonly token: boolean
 }
 
 export interface ReadRecord extends Operation {
   readonly kind: 'read'
   readonly tier: Tier
-  /** Whether the answer says itself that it may be stale. */
+  /** Whether the answer is marked as possibly stale. */
   readonly marked: boolean
   readonly seen: readonly Observed[]
 }
@@ -36,25 +36,25 @@ export const outcomes = ['committed', 'refused', 'unknown'] as const
 export interface WriteRecord extends Operation, Observed {
   readonly kind: 'write'
   /**
-   * `refused`: the service said that nothing was written. `unknown`: an error, or no answer; it may be committed.
-   * The version is 0 unless it is committed.
+   * `refused` means that the service said that nothing was written. `unknown` means an error or no answer: the write may be
+   * committed. The version is 0 unless the outcome is `committed`.
    */
   readonly outcome: (typeof outcomes)[number]
 }
 
-/** Written *before* a removal is sent: from here on, an answer may say that the key does not exist. */
+/** Written *before* a removal is sent. After it, an answer may say that the key does not exist. */
 export interface RemovingRecord {
   readonly kind: 'removing'
   readonly key: string
   readonly version: number
 }
 
-/** A read without an answer that could be judged. */
+/** A read whose answer cannot be judged, or that got no answer. */
 export interface FailedRecord extends Operation {
   readonly kind: 'failed'
   /** HTTP status; 0 without an answer. */
   readonly status: number
-  /** What the answer said, unless it is the 503 of a node that cannot serve. */
+  /** The start of the answer; empty for a 503. */
   readonly detail: string
 }
 
@@ -63,24 +63,24 @@ export interface FaultRecord {
   readonly fault: string
   readonly phase: 'begins' | 'ends'
   readonly at: number
-  /** Whom it concerns, if it is one node. */
+  /** The number of the node, if the fault concerns one node. */
   readonly node?: number
   readonly detail: string
 }
 
-/** One committed version, as the database itself says after the run. An empty value: removed. */
+/** One committed version, read from the database after the run. An empty value means that it was removed. */
 export interface CommittedRecord extends Observed {
   readonly kind: 'committed'
 }
 
-/** A node's answer after the faults have ended, more than the bound after the last write. */
+/** An answer of a node after the faults have ended and the bound has passed since the last write. */
 export interface FinalReadRecord extends Observed {
   readonly kind: 'final-read'
   readonly node: number
   readonly marked: boolean
 }
 
-/** A node after the faults have ended. */
+/** The state of a node after the faults have ended. */
 export interface FinalNodeRecord {
   readonly kind: 'final-node'
   readonly node: number
@@ -91,16 +91,16 @@ export interface FinalNodeRecord {
   readonly sameProcess: boolean
 }
 
-/** The database after the run: what became of the events. */
+/** The state of the events in the database after the run. */
 export interface FinalJournalRecord {
   readonly kind: 'final-journal'
   readonly head: number
   readonly unnumbered: number
-  /** Positions up to the head that no event has. */
+  /** Positions up to the head without an event. */
   readonly missing: number
-  /** Keys with more, or fewer, events than committed versions. */
+  /** Keys whose number of events differs from that of committed versions. */
   readonly mismatched: number
-  /** Deliveries to event handlers that are not done, or were never made. */
+  /** Events that their handler has not handled. */
   readonly undelivered: number
 }
 
@@ -126,7 +126,7 @@ export type HistoryRecord =
 
 type Line = readonly (string | number)[]
 
-/** Reads are millions: theirs is the one line without names. */
+/** There are millions of reads, so their lines are arrays without names. */
 function encode(record: HistoryRecord): string {
   if (record.kind !== 'read') return JSON.stringify(record)
   const { client, node, sentAt, arrivedAt, token, tier, marked, seen } = record
@@ -163,8 +163,8 @@ function isLine(parsed: HistoryRecord | Line): parsed is Line {
 const blockLength = 256 * 1024
 
 /**
- * One record a line, in the order in which the clients learnt of them. Blocks are written synchronously: a
- * stream that falls behind would keep what it has not written in memory.
+ * A file with one record a line, in the order in which the clients learnt of them. Blocks are written synchronously, because
+ * a stream that falls behind would keep the rest in memory.
  */
 export class HistoryFile {
   readonly #file: number
@@ -180,7 +180,7 @@ export class HistoryFile {
     return this.#records
   }
 
-  /** What comes after the end, as when a run is interrupted, is dropped. */
+  /** Drops records that come after `close`, for instance when a run is interrupted. */
   append(record: HistoryRecord): void {
     if (this.#closed) return
     this.#records++
@@ -206,12 +206,12 @@ export async function* readHistory(path: string): AsyncGenerator<HistoryRecord> 
   }
 }
 
-/** The moment now, rounded so that an operation seems to have begun no later than it did. */
+/** The present moment, rounded down, so that an operation never seems to start later than it did. */
 export function beganNow(): number {
   return Math.floor(performance.now() * 1_000)
 }
 
-/** A moment in ms, rounded so that an answer seems to have come no earlier than it did. */
+/** A moment in ms, rounded up, so that an answer never seems to arrive earlier than it did. */
 export function endedAt(ms: number): number {
   return Math.ceil(ms * 1_000)
 }

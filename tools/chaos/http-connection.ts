@@ -9,7 +9,7 @@ export interface Answer {
   readonly arrivedAt: number
 }
 
-/** The request was not answered: nobody knows what became of it. */
+/** The request was not answered. It may or may not have been handled. */
 export class NoAnswer extends Error {
   override readonly name = 'NoAnswer'
 }
@@ -23,8 +23,8 @@ interface Pending {
 const sweepMs = 250
 
 /**
- * A connection of HTTP/1.1 that is kept alive and sends requests without waiting for the answers to those before.
- * It understands just what nodes answer here, and so costs the machine that the nodes run on little.
+ * An HTTP/1.1 connection that is kept alive and sends requests without waiting for earlier answers. It understands only what
+ * nodes answer here, so it takes little processor time from the nodes on the same machine.
  */
 export class HttpConnection {
   #socket: Socket | undefined
@@ -32,7 +32,7 @@ export class HttpConnection {
   #pending: Pending[] = []
   readonly #sweep: NodeJS.Timeout
 
-  /** @param timeoutMs how long an answer may take before the connection is given up */
+  /** @param timeoutMs how long an answer may take before the connection is closed */
   constructor(
     private readonly port: number,
     private readonly timeoutMs: number,
@@ -100,7 +100,7 @@ export class HttpConnection {
   }
 }
 
-/** A header of a head in lower case. */
+/** The value of a header. The head must be in lower case. */
 export function headerOf(head: string, name: string): string | undefined {
   const at = head.indexOf(`\r\n${name}: `)
   if (at < 0) return undefined

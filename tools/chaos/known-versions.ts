@@ -1,6 +1,6 @@
 /**
- * Since when each version of one key is known to be committed: its write was answered, or an answer showed it.
- * Both lists rise, as an older version that becomes known later says nothing new.
+ * Since when each version of one key is known to be committed, because its write was answered or an answer showed it. Both
+ * lists are in rising order: an older version that becomes known later is not added.
  */
 export class KnownVersions {
   readonly #versions: number[] = []
@@ -10,7 +10,7 @@ export class KnownVersions {
     return this.#versions.at(-1) ?? 0
   }
 
-  /** @param at no earlier than that of the call before */
+  /** @param at must not be earlier than that of the call before */
   note(version: number, at: number): void {
     if (version <= this.newest) return
     this.#versions.push(version)
@@ -29,7 +29,7 @@ export class KnownVersions {
   }
 }
 
-/** Index of the first number above the given one in a rising list. */
+/** The index of the first number above `bound` in a rising list. */
 function firstAbove(list: readonly number[], bound: number): number {
   let [low, high] = [0, list.length]
   while (low < high) {

@@ -1,7 +1,7 @@
 /**
- * `npm run chaos`: real nodes, clients and servers, faults from a seed, and a checker of all that was answered.
- * Exits with 0 if nothing was answered that breaks a promise and every kind of fault was there; with `--naive`, if
- * the checker found what it has to find there.
+ * `npm run chaos` runs real nodes, clients and servers, causes faults that follow from a seed, and checks all answers. It
+ * exits with 0 if no answer broke a promise and, in a run of 2 minutes or more, every kind of fault happened. With `--naive`
+ * it exits with 0 if the checker found violations.
  */
 import { writeFileSync } from 'node:fs'
 import { constants } from 'node:os'
@@ -29,7 +29,7 @@ const interrupt = new AbortController()
 let signalled: NodeJS.Signals | undefined
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   process.on(signal, () => {
-    // The second time, the reaper alone has to clean up.
+    // At the second signal this process exits at once, and the reaper cleans up.
     if (signalled) process.exit(128 + constants.signals[signal])
     signalled = signal
     interrupt.abort()

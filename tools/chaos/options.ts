@@ -7,13 +7,13 @@ export interface ChaosOptions {
   readonly nodes: number
   readonly seed: number
   readonly mode: Mode
-  /** Reads a second that the clients aim at. */
+  /** The number of reads a second that the clients try to make. */
   readonly rate: number
   /** Only faults whose kind contains one of these words. */
   readonly only: readonly string[]
-  /** No faults whose kind contains one of these. */
+  /** No faults whose kind contains one of these words. */
   readonly without: readonly string[]
-  /** Keep the history also where it has no violation. */
+  /** Whether to keep the history even if it has no violation. */
   readonly keep: boolean
   /** Where to write the report as JSON. */
   readonly report: string | undefined
@@ -50,7 +50,7 @@ export function parseOptions(args: readonly string[]): ChaosOptions {
   }
   return {
     minutes: number('minutes', 0.1, 1_440, false),
-    // Two nodes at a time may be in trouble of their own, and a third one has to answer.
+    // Two nodes at a time may have a fault of their own, and a third one must answer.
     nodes: number('nodes', 3, 20),
     seed: number('seed', 0, 4_294_967_295),
     rate: number('rate', 500, 50_000),

@@ -21,9 +21,8 @@ interface Server {
 }
 
 /**
- * A primary and a standby that is replicated to *synchronously*: what is acknowledged, or visible, on the primary
- * is on the standby too. With asynchronous replication a failover takes acknowledged commits back, and no cache
- * can be blamed for what the database itself has forgotten.
+ * A primary and a standby with *synchronous* replication: what is acknowledged or visible on the primary is also on the
+ * standby. With asynchronous replication, a failover takes acknowledged commits back, which is not the fault of any cache.
  */
 export class PostgresPair {
   #primary: Server
@@ -43,7 +42,7 @@ export class PostgresPair {
     const programs = await findPostgresPrograms(folder)
     const password = randomBytes(16).toString('hex')
     const data = await initialisePostgres(programs, folder, password)
-    // Far more than is written while a standby is being made.
+    // Much more than is written while a standby is created.
     await appendFile(
       join(data, 'postgresql.conf'),
       `\nwal_keep_size = '1GB'\nwal_retrieve_retry_interval = 200\n`,
@@ -61,7 +60,7 @@ export class PostgresPair {
     return this.#primary.port
   }
 
-  /** The database of the service, as its own role, by default at the primary itself. */
+  /** The URL of the service's database with the service's role, by default directly at the primary. */
   url(port = this.port): string {
     return `postgres://aftercommit:${this.password}@127.0.0.1:${port}/aftercommit`
   }
@@ -73,7 +72,7 @@ export class PostgresPair {
     )
   }
 
-  /** Rows of one statement on the service's database, on a connection of its own to the primary. */
+  /** Runs one statement on the service's database, on a separate connection to the primary, and returns its rows. */
   async rows<Row>(statement: string, values: readonly unknown[] = []): Promise<Row[]> {
     return rowsOf<Row>(this.url(), statement, values)
   }
@@ -81,7 +80,7 @@ export class PostgresPair {
   /**
    * Ends the primary and starts it again.
    *
-   * @param crash without a checkpoint, so that it recovers from its log
+   * @param crash whether it ends without a checkpoint, so that it must recover from its log
    */
   async restart(crash: boolean, downMs: number): Promise<void> {
     await end(this.#primary, crash ? 'SIGQUIT' : 'SIGINT')
@@ -90,7 +89,7 @@ export class PostgresPair {
     this.#primary.process = await launchPostgres(this.programs, data, port, false)
   }
 
-  /** Waits until all that is visible on the primary is on the standby, also what was committed before it came. */
+  /** Waits until everything that is visible on the primary is on the standby, including commits from before it was added. */
   async standbyIsUpToDate(): Promise<void> {
     await until('the standby has everything', async () => {
       const [state] = await rowsOf<{ complete: boolean }>(
@@ -102,8 +101,8 @@ export class PostgresPair {
   }
 
   /**
-   * The primary is gone at once and for good. Whoever talks to it must have been cut off before: what it still
-   * committed while the standby takes over would be lost.
+   * Ends the primary for good and promotes the standby. Its clients must have been cut off before: what the primary committed
+   * while the standby takes over would be lost.
    */
   async failOver(): Promise<void> {
     const standby = this.#standby
@@ -116,7 +115,7 @@ export class PostgresPair {
     await rm(old.data, { recursive: true, force: true })
   }
 
-  /** Makes a standby from a backup of the running primary, and has commits wait for it from then on. */
+  /** Creates a standby from a backup of the running primary. From then on, commits wait for it. */
   async addStandby(): Promise<void> {
     const data = join(dirname(this.#primary.data), `standby-${++this.#standbys}`)
     await this.#copyPrimary(data)
@@ -137,7 +136,7 @@ export class PostgresPair {
   }
 
   async #copyPrimary(data: string): Promise<void> {
-    // One connection: the backup ends with it.
+    // All of this uses one connection, because the backup ends with it.
     const client = new pg.Client(this.superuserUrl())
     client.on('error', () => {})
     await client.connect()
@@ -147,14 +146,14 @@ export class PostgresPair {
       const { rows } = await client.query<{ labelfile: string }>(
         'select labelfile from pg_backup_stop(false)',
       )
-      // The copied log is torn; the standby fetches its own.
+      // The copied log may be incomplete, and the standby fetches the log itself.
       for (const name of await readdir(join(data, 'pg_wal'))) {
         await rm(join(data, 'pg_wal', name), { recursive: true })
       }
       await rm(join(data, 'postmaster.pid'), { force: true })
       await this.#write(join(data, 'backup_label'), rows[0]?.labelfile ?? '')
       await this.#write(join(data, 'standby.signal'), '')
-      // Instead of the primary's, whose synchronous_standby_names would make a promoted one wait for nobody.
+      // Replaces the primary's settings: with its synchronous_standby_names, a promoted standby would wait for ever.
       await this.#write(
         join(data, 'postgresql.auto.conf'),
         `primary_conninfo = 'host=127.0.0.1 port=${this.port} user=superuser password=${this.password}'\n`,
@@ -188,7 +187,7 @@ async function rowsOf<Row>(url: string, statement: string, values: readonly unkn
   }
 }
 
-/** With owners and modes. A file that the server removes meanwhile is none that the backup needs. */
+/** Keeps owners and modes. It ignores files that the server removes meanwhile, because the backup does not need them. */
 async function copyTree(from: string, to: string): Promise<void> {
   try {
     await promisify(execFile)('cp', ['-a', from, to])

@@ -1,4 +1,4 @@
-/** Numbers from a seed (mulberry32): the same seed gives the same numbers on every machine. */
+/** Random numbers from a seed (mulberry32). The same seed gives the same numbers on every machine. */
 export class Random {
   #state: number
 
@@ -6,7 +6,7 @@ export class Random {
     this.#state = seed >>> 0
   }
 
-  /** From 0 to below 1. */
+  /** A number from 0 to below 1. */
   next(): number {
     this.#state = (this.#state + 0x6d2b79f5) >>> 0
     let t = this.#state
@@ -15,7 +15,7 @@ export class Random {
     return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296
   }
 
-  /** A whole number, both ends included. */
+  /** A whole number from `least` to `most`. */
   integer(least: number, most: number): number {
     return least + Math.floor(this.next() * (most - least + 1))
   }
@@ -38,12 +38,12 @@ export class Random {
     return result
   }
 
-  /** An index below `count`; small ones come far more often, as hot keys do. */
+  /** An index below `count`. Small ones are much more frequent, like hot keys. */
   skewed(count: number): number {
     return Math.min(count - 1, Math.floor(this.next() ** 3 * count))
   }
 
-  /** A generator of its own, so that what one part draws does not change what another one gets. */
+  /** A new generator, so that the draws of one part do not change those of another. */
   fork(): Random {
     return new Random(this.integer(0, 4_294_967_295))
   }

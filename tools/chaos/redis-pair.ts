@@ -3,7 +3,7 @@ import { Redis } from 'ioredis'
 import { type RedisServer, startRedis } from '../local-stack/index.js'
 import { Cable } from './cable.js'
 
-/** A Redis and its replica, which follows through a cable: cut, it lags without anybody noticing. */
+/** A Redis and its replica, which are connected by a cable. If that is cut, the replica silently lags. */
 export class RedisPair {
   private constructor(
     private primary: RedisServer,
@@ -23,7 +23,7 @@ export class RedisPair {
     return this.primary.port
   }
 
-  /** One command to the primary; undefined where it does not answer. */
+  /** Sends one command to the primary. Returns undefined if it fails. */
   async command(...args: [string, ...string[]]): Promise<unknown> {
     return send(this.primary.url, args)
   }
@@ -34,7 +34,7 @@ export class RedisPair {
     await this.primary.start()
   }
 
-  /** Keeps what it holds now in a file, for `setBack`. */
+  /** Saves the present data in a file, for `setBack`. */
   async snapshot(): Promise<string> {
     await this.command('SAVE')
     const file = `${this.primary.dumpFile}.kept`
@@ -56,12 +56,12 @@ export class RedisPair {
     this.primary.resume()
   }
 
-  /** From now on the replica hears of nothing. */
+  /** From now on the replica gets no changes. */
   lag(): void {
     this.cable.cut()
   }
 
-  /** The lagging replica is the primary, and the old one is gone; `follow` brings it back as the replica. */
+  /** Makes the lagging replica the primary, and kills the old primary. `rejoin` brings that back as the replica. */
   async failOver(): Promise<void> {
     await send(this.replica.url, ['REPLICAOF', 'NO', 'ONE'])
     const old = this.primary

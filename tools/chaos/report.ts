@@ -11,14 +11,14 @@ export interface Report {
   readonly readsPerSecond: number
   readonly withToken: number
   readonly markedStale: number
-  /** Share of reads answered from L1, and from L2. */
+  /** The shares of reads answered from L1 and from L2. */
   readonly hitRate: { readonly l1: number; readonly l2: number }
   readonly failedReads: Readonly<Record<string, number>>
   readonly writes: Readonly<Record<string, number>>
   readonly committedVersions: number
   readonly faults: Readonly<Record<string, number>>
   readonly notShown: readonly string[]
-  /** Unmarked reads that lacked a committed write, and by how many ms. */
+  /** Unmarked reads that lacked a committed write, and how many ms it had been known. */
   readonly staleReads: {
     readonly count: number
     readonly beyondBound: number
@@ -81,7 +81,7 @@ export function reportOf(
 
 const thousands = (count: number) => count.toLocaleString('en-US')
 
-/** For people; its last line is for scripts too. */
+/** The report as text. Scripts can read its last line. */
 export function textOf(report: Report): string {
   const { staleReads, latencyMs, writes, hitRate } = report
   const failed = Object.entries(report.failedReads)

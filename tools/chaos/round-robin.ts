@@ -1,21 +1,21 @@
-/** For how long, in ms, a node is left out that did not answer, or said that it cannot. */
+/** How long a node gets no requests after it did not answer or answered 503, in ms. */
 const penaltyMs = 200
 
-/** Says which node gets the next request. */
+/** Chooses the node for the next request. */
 export interface Balancer {
-  /** Index of a node; undefined when there is none to take it. */
+  /** The index of a node; undefined if no node can take a request. */
   take(): number | undefined
-  /** @param isWell whether it answered, and not that it cannot at the moment */
+  /** @param isWell whether it answered, and not with 503 */
   giveBack(node: number, isWell: boolean): void
 }
 
-/** Nodes in turn, as a load balancer would have it. */
+/** Uses the nodes in turn, like a load balancer. */
 export class RoundRobin implements Balancer {
   #next = 0
   readonly #outstanding: number[]
   readonly #leftOutUntil: number[]
 
-  /** @param limit how many requests may wait for one node: one that is paused must not collect all clients */
+  /** @param limit how many requests may wait for one node, so that not all clients end up waiting for a paused node */
   constructor(
     private readonly nodes: number,
     private readonly limit: number,

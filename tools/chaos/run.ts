@@ -22,16 +22,16 @@ import { Storm } from './storm.js'
 import { Traffic } from './traffic.js'
 import type { Verdict } from './verdict.js'
 
-/** The service's default. */
+/** The default bound of the service. */
 const boundMs = 2_000
 
 /** How many requests may wait for one node. */
 const outstandingLimit = 7
 
-/** From the last fault to the end of the traffic. */
+/** The time from the last fault to the end of the traffic. */
 const afterglowMs = 3_000
 
-/** From here on a run must show every kind of fault. */
+/** A run of at least so many minutes must have every kind of fault. */
 const fullRunMinutes = 2
 
 export interface Progress {
@@ -44,17 +44,17 @@ export interface Progress {
 
 export interface Run {
   readonly report: Report
-  /** Whether it came to what it had to. */
+  /** Whether the result is as it should be. */
   readonly passed: boolean
-  /** Where the history is; undefined if it was removed. */
+  /** The path of the history; undefined if it was removed. */
   readonly historyPath: string | undefined
 }
 
 /**
- * One run from the first process to the verdict.
+ * Makes one run, from the start of the first process to the verdict.
  *
- * @param signal ends it early, without a verdict
- * @throws Error when a node or a server does not come back
+ * @param signal ends the run early, without a verdict
+ * @throws Error if a node or a server does not come back
  */
 export async function runChaos(
   options: ChaosOptions,
@@ -85,17 +85,17 @@ function faultsFor({ mode, only, without }: ChaosOptions): Fault[] {
       (only.length === 0 || only.some((word) => kind.includes(word))) &&
       !without.some((word) => kind.includes(word)),
   )
-  if (chosen.length === 0) throw new Error('no kind of fault is called so')
+  if (chosen.length === 0) throw new Error('no kind of fault contains these words')
   for (const { kind, missing } of chosen) {
     const reason = missing?.()
     if (reason !== undefined)
-      throw new Error(`"${kind}" cannot be caused, as ${reason}; --without can leave it out`)
+      throw new Error(`"${kind}" cannot be caused, because ${reason}; use --without to leave it out`)
   }
   return chosen
 }
 
 function hasPassed({ mode, minutes, violationCount, notShown }: Report): boolean {
-  // The same clients and the same checker: that they find something there shows that they could here.
+  // The clients and the checker are the same. If they find violations there, they can find them here.
   if (mode === 'naive') return violationCount > 0
   const isComplete = notShown.length === 0 || minutes < fullRunMinutes
   return violationCount === 0 && isComplete
@@ -115,7 +115,7 @@ async function record(
   const cluster = await Cluster.start(count, mode, boundMs, async (postgres) => {
     if (mode === 'naive') await createNaiveTable((statement) => postgres.rows(statement))
   })
-  // Whoever interrupts a run must not wait for a node that does not come up any more.
+  // After an interrupt, nobody should have to wait for a node that does not start.
   const stopped = new Promise<never>((_, reject) =>
     signal.addEventListener('abort', () => reject(new Error('interrupted')), { once: true }),
   )
@@ -149,7 +149,7 @@ async function record(
     const trafficAt = performance.now()
     const random = new Random(seed ^ 0x5eed)
     const spelling = random.fork()
-    // The usual design has no opinion of spellings: that is not what it is compared by.
+    // The naive nodes do not normalise ids, and the comparison is not about that.
     const spell = (path: string) => (mode === 'naive' ? path : respelled(path, spelling))
     traffic = new Traffic(world, { history, balancer, ports, spell }, random, mode, rate)
     try {

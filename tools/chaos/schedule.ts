@@ -1,22 +1,22 @@
 import type { Fault, LaneName } from './faults/fault.js'
 import { Random } from './random.js'
 
-/** A run is a row of storms with quiet phases between them, in which everything has to come to rest. */
+/** A run alternates between quiet phases, in which no fault starts, and storms. */
 const stormMs = 12_000
 const quietMs = 5_000
 const longestPauseMs = 3_000
 
 export interface Planned {
   readonly fault: Fault
-  /** Decides how it is caused: on which node, for how long. */
+  /** Decides the details of the fault, such as its node and its length. */
   readonly random: Random
-  /** ms between the fault before and this one. */
+  /** Milliseconds between the previous fault and this one. */
   readonly pauseMs: number
 }
 
 /**
- * What happens in which order, from the seed alone. When it happens also depends on how long servers and nodes
- * take to come back.
+ * Chooses the faults and their order from the seed alone. Their times also depend on how long servers and nodes take to come
+ * back.
  */
 export class Schedule {
   readonly #random: Random
@@ -29,13 +29,13 @@ export class Schedule {
     this.#random = new Random(seed)
   }
 
-  /** ms until the next storm, at a moment of the run; 0 during one. */
+  /** Milliseconds until the next storm, at a moment of the run; 0 during a storm. */
   untilStorm(elapsedMs: number): number {
     const phase = elapsedMs % (stormMs + quietMs)
     return phase < quietMs ? quietMs - phase : 0
   }
 
-  /** Every kind of a lane comes once before any comes twice. Undefined for a lane without any. */
+  /** Returns every kind of a lane once before any comes again. Undefined for a lane without faults. */
   next(lane: LaneName): Planned | undefined {
     let deck = this.#decks.get(lane) ?? []
     if (deck.length === 0) {

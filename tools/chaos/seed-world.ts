@@ -6,7 +6,7 @@ const categoryNames = ['tea', 'books', 'lamps']
 const productsInCategory = 6
 const flagCount = 9
 
-/** What is there when the clients begin, made through the service itself. */
+/** Creates the data with which the clients start, through the service itself. */
 export async function seedWorld(cluster: Cluster, mode: Mode): Promise<World> {
   const base = cluster.nodes[0]?.process.url ?? ''
   const users: UserTarget[] = []

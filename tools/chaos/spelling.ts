@@ -2,7 +2,7 @@ import type { Random } from './random.js'
 
 const ids = /[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/g
 
-/** A path with its ids in upper case, or in some mixture, now and then: whatever is asked for is the same. */
+/** Returns a path in which some ids are in upper or mixed case. It means the same resource. */
 export function respelled(path: string, random: Random): string {
   return path.replace(ids, (id) => {
     const draw = random.next()

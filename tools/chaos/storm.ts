@@ -5,7 +5,7 @@ import type { HistoryFile } from './history.js'
 import { endedAt } from './history.js'
 import type { Planned, Schedule } from './schedule.js'
 
-/** How many faults of each lane there may be at once: at least half of five nodes are in order. */
+/** The faults that may happen at once, by their lanes: two concern single nodes, so three of five nodes have none of these. */
 const workers: readonly LaneName[] = ['node', 'node', 'redis', 'postgres']
 
 export interface StormOptions {
@@ -18,17 +18,21 @@ export interface StormOptions {
   readonly ask: (node: ClusterNode) => void
 }
 
-/** Causes the faults of a schedule for as long as a run takes, and resolves when all of them have ended. */
+/** Causes the faults of a schedule for the duration of a run. */
 export class Storm {
-  /** What is there at the moment. */
+  /** The kinds of faults that are present now. */
   readonly active = new Set<string>()
-  /** How often each kind has been there. */
+  /** How often each kind has happened. */
   readonly shown = new Map<string, number>()
   #startedAt = 0
 
   constructor(private readonly options: StormOptions) {}
 
-  /** @throws Error naming the fault after which something did not come back */
+  /**
+   * Resolves when all faults have ended.
+   *
+   * @throws Error that names the fault after which something did not come back
+   */
   async rage(): Promise<void> {
     this.#startedAt = performance.now()
     await Promise.all(workers.map((lane) => this.#work(lane)))

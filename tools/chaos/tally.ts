@@ -1,10 +1,10 @@
 import { Distribution } from './distribution.js'
 import type { BeginRecord, FailedRecord, FaultRecord, ReadRecord, WriteRecord } from './history.js'
 
-/** The kind of fault after which a node answers what had been waiting for it. */
+/** The kind of fault after which a node answers requests that had waited for it. */
 export const pausedNode = 'node paused for longer than its lease'
 
-/** Counts what a history holds; judges nothing. */
+/** Counts the records of a history without judging them. */
 export class Tally {
   begin: BeginRecord | undefined
   reads = 0

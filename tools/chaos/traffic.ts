@@ -7,7 +7,7 @@ import type { Random } from './random.js'
 import type { Balancer } from './round-robin.js'
 import { type CategoryTarget, type FlagTarget, type ProductTarget, singles, type World } from './world.js'
 
-/** What a write whose commit the database refuses begins with: see `audit.ts`. */
+/** The start of a name whose commit the database refuses; see `audit.ts`. */
 export const doomed = 'doomed'
 
 const burst = 16
@@ -17,18 +17,18 @@ const writers = 2
 const flagKeepers = 2
 const askersOfANode = 4
 
-/** ms between two operations of one client. */
+/** Milliseconds between two operations of one client. */
 const paces = { session: 28, writer: 150, flagKeeper: 120, registrar: 1_000 }
 
-/** Reads a second that all but the readers make, about. */
+/** The approximate number of reads a second of all clients other than the readers. */
 const otherReads = 450
 
 type Step = (client: Client, random: Random) => Promise<unknown>
 
 /**
- * The clients of a run: bursts of reads of hot keys without a token; sessions, which send back the newest token
- * that they were given; writers without tokens, some of whose writes are doomed; and keepers of flags, which
- * remove them and bring them back.
+ * The clients of a run. Readers send bursts of reads of hot keys without a token. Sessions send back the newest token that
+ * they have got. Writers use no tokens, and the database refuses some of their writes at COMMIT. Flag keepers remove flags
+ * and create them again. One client registers users.
  */
 export class Traffic {
   readonly #clients: Client[] = []
@@ -38,7 +38,7 @@ export class Traffic {
   #values = 0
 
   /**
-   * @param readsPerSecond how many reads to make a second, about, while the nodes can answer them
+   * @param readsPerSecond the approximate number of reads a second while the nodes can answer them
    */
   constructor(
     private readonly world: World,
@@ -60,9 +60,9 @@ export class Traffic {
   }
 
   /**
-   * Bursts of reads to one node only, whatever its state.
+   * Sends bursts of reads to one node, whatever its state is.
    *
-   * @param number from 1
+   * @param number the number of the node, from 1
    */
   ask(number: number): void {
     let askers = this.#askers.get(number)
@@ -76,7 +76,7 @@ export class Traffic {
     for (const asker of askers) this.#loops.push(this.#burst(asker, this.random).then(() => {}))
   }
 
-  /** Ends the clients, waits for the answers that are still to come, and closes their connections. */
+  /** Stops the clients, waits for outstanding answers, and closes the connections. */
   async stop(): Promise<void> {
     this.#end.abort()
     await Promise.all(this.#loops)
@@ -104,7 +104,7 @@ export class Traffic {
       await sleep(Math.max(0, due - performance.now()), undefined, { signal }).catch(() => {})
       if (signal.aborted) return
       await step(client, random)
-      // What could not be sent in time is not caught up with: that would be one burst after each pause.
+      // Operations that were late are skipped. Otherwise there would be a burst after each pause.
       due = Math.max(due + paceMs, performance.now())
     }
   }
@@ -131,7 +131,7 @@ export class Traffic {
     return client.read([all[random.skewed(all.length)] ?? random.pick(all)])
   }
 
-  /** And reads it at once on the node whose turn is next. */
+  /** Writes a user and reads it at once on the next node. */
   async #writeUser(client: Client, random: Random): Promise<unknown> {
     const { users } = this.world
     const user = users[random.skewed(users.length)] ?? random.pick(users)
@@ -154,7 +154,7 @@ export class Traffic {
 
   async #putProduct(client: Client, product: ProductTarget, random: Random): Promise<unknown> {
     const name = this.#newValue(client)
-    // Low, so that the prices stay below what a product may cost, however often they are raised.
+    // Low, so that prices seldom reach the limit although they are raised again and again.
     const priceCents = random.integer(100, 100_000)
     const { key, path, category } = product
     await client.write({
@@ -167,7 +167,7 @@ export class Traffic {
     return client.read([product])
   }
 
-  /** One command, many rows and one tag. Now and then a product would cost too much, and nothing is written. */
+  /** Sends one command that changes many rows and one tag. If a product would cost too much, nothing is written. */
   async #reprice(client: Client, category: CategoryTarget, random: Random): Promise<unknown> {
     const percent = random.pick([-50, -20, 10, 25, 1_000])
     await client.write({
@@ -187,13 +187,13 @@ export class Traffic {
       method: 'POST',
       path: '/users',
       body: { email: `${name}@example.org`, name },
-      // Known by the answer only.
+      // The key contains the id, which only the answer shows.
       key: '',
       value: name,
     })
   }
 
-  /** Knows by If-Match which version it makes, also by a removal, whose answer does not say. */
+  /** Uses If-Match, so that it knows the version that a removal makes, which the answer does not contain. */
   async #keepFlag(client: Client, random: Random): Promise<unknown> {
     const { flags } = this.world
     const flag = random.pick(flags)

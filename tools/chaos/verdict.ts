@@ -15,14 +15,14 @@ export interface Violation {
   readonly kind: ViolationKind
   readonly what: string
   readonly record: HistoryRecord | undefined
-  /** The last writes of the key before it, and the faults that were there, or had been a short while before. */
+  /** The last writes to the key, and the faults that were present or had ended shortly before. */
   readonly writes: readonly WriteRecord[]
   readonly faults: readonly FaultRecord[]
 }
 
 export interface Verdict {
   readonly begin: BeginRecord | undefined
-  /** Reads that were judged, and how many of them carried a token, or were marked as stale. */
+  /** The reads that were judged, those of them with a token, and those whose answer was marked as stale. */
   readonly reads: number
   readonly withToken: number
   readonly marked: number
@@ -31,12 +31,12 @@ export interface Verdict {
   readonly writes: Readonly<Record<WriteRecord['outcome'], number>>
   readonly committedVersions: number
   readonly faults: ReadonlyMap<string, number>
-  /** Unmarked reads that lacked a write known before they began, by how long it had been known. */
+  /** Unmarked reads that lacked a write known before they started, by how long it had been known. */
   readonly staleness: Distribution
-  /** Reads that waited for a paused node and were answered once it went on. */
+  /** Reads that a paused node answered after its pause. */
   readonly answeredAfterPause: number
   readonly latency: Distribution
   readonly violations: ReadonlyMap<ViolationKind, number>
-  /** The first ones of each kind, with their context. */
+  /** The first violations of each kind, with their context. */
   readonly examples: readonly Violation[]
 }

@@ -3,7 +3,7 @@ import type { Observed } from './history.js'
 /** Something that can be read with one GET. */
 export interface Target {
   readonly path: string
-  /** What an answer of that status shows; undefined if it shows nothing. */
+  /** What an answer with this status shows; undefined if it shows nothing. */
   observe(status: number, body: string): Observed[] | undefined
 }
 
@@ -103,7 +103,7 @@ export class FlagTarget implements Target {
   }
 }
 
-/** What the clients read and write. */
+/** Everything that the clients read and write. */
 export interface World {
   readonly users: readonly UserTarget[]
   readonly products: readonly ProductTarget[]
@@ -111,7 +111,7 @@ export interface World {
   readonly flags: readonly FlagTarget[]
 }
 
-/** Every target that shows one key. */
+/** All targets that show one key. */
 export function singles({ users, products, flags }: World): readonly Target[] {
   return [...users, ...products, ...flags]
 }

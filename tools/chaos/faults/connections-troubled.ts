@@ -22,7 +22,7 @@ export const connectionsCut: Fault = {
   },
 }
 
-/** Every packet of some connections takes up to half the bound, which a lease must not be stretched by. */
+/** Some connections delay all bytes by up to half the bound. That delay must not extend a lease. */
 export const connectionsDelayed: Fault = {
   kind: 'connections to the servers delayed',
   lane: 'postgres',

@@ -1,7 +1,7 @@
 import { backlogName } from '../audit.js'
 import type { Fault } from './fault.js'
 
-/** More events at once than one numbering call and one page take, several times over, while writes go on. */
+/** Several times, more events than one numbering call or one page can take appear at once, while writes continue. */
 export const dispatchersOverloaded: Fault = {
   kind: 'dispatchers overloaded with a backlog',
   lane: 'postgres',

@@ -1,35 +1,35 @@
 import type { Cluster, ClusterNode } from '../cluster.js'
 import type { Random } from '../random.js'
 
-/** Faults of one lane never overlap; those of different lanes do. */
+/** Only one redis fault and one postgres fault happen at a time, and up to two node faults, which concern different nodes. */
 export const lanes = ['node', 'redis', 'postgres'] as const
 export type LaneName = (typeof lanes)[number]
 
 export interface Surroundings {
   readonly cluster: Cluster
-  /** What this fault draws from, and nobody else. */
+  /** The random numbers of this fault alone. */
   readonly random: Random
   /** The bound that the nodes run with. */
   readonly boundMs: number
   /**
-   * The fault is there from now on; it ends when `strike` resolves.
+   * Must be called when the fault starts. It ends when `strike` resolves.
    *
-   * @param node its number, if it concerns one
+   * @param node the number of the node, if the fault concerns one
    */
   begins(detail?: string, node?: number): void
-  /** Sends a node reads of hot keys, past the round-robin; their answers are judged like any others. */
+  /** Sends a node reads of hot keys, past the load balancer. Their answers are judged like any others. */
   ask(node: ClusterNode): void
-  /** Lets it last; shorter when the run is interrupted. */
+  /** Waits for `ms`, or until the run is interrupted. */
   hold(ms: number): Promise<void>
 }
 
 export interface Fault {
   readonly kind: string
   readonly lane: LaneName
-  /** Whether it says anything of the naive nodes, which do not survive the loss of Postgres. */
+  /** Whether runs of the naive nodes use it, too. These do not survive the loss of Postgres. */
   readonly forNaive: boolean
-  /** Why it cannot be caused on this machine. */
+  /** Why this machine cannot cause it; undefined if it can. */
   missing?(): string | undefined
-  /** Causes it, and puts everything right again: afterwards all nodes and servers run and are connected. */
+  /** Causes the fault and ends it. Afterwards all nodes and servers run and are connected. */
   strike(around: Surroundings): Promise<void>
 }

@@ -15,7 +15,7 @@ import { redisRestartedEmpty } from './redis-restarted-empty.js'
 import { redisSetBack } from './redis-set-back.js'
 import { subscribersKilled } from './subscribers-killed.js'
 
-/** One file a kind, or a pair of kinds. */
+/** All kinds of faults. Each file has one kind or two. */
 export const allFaults: readonly Fault[] = [
   nodeKilled,
   nodePaused,

@@ -1,10 +1,10 @@
 import type { FaultPoint } from '../../../src/kernel/faults.js'
 import type { Fault } from './fault.js'
 
-/** For the node to start, and a write to come to it. */
+/** A limit for the node to start and to get a write. */
 const limitMs = 20_000
 
-/** A node that dies at a point of its next write, whose client never hears of it. */
+/** A node dies at a point of its next write, and the client gets no answer. */
 function killedAt(kind: string, point: FaultPoint, forNaive: boolean): Fault {
   return {
     kind,
@@ -13,7 +13,7 @@ function killedAt(kind: string, point: FaultPoint, forNaive: boolean): Fault {
     async strike({ cluster, random, begins, hold }) {
       await cluster.withNode(random, async (node) => {
         await node.kill()
-        // It may die before it is ready: other nodes' events are numbered by whoever comes first.
+        // It may die before it is ready, because any node can number the events of others.
         await node.start({ FAULTS: `${point}:kill` }, false)
         const struck = await Promise.race([
           node.process.exited.then(() => true),

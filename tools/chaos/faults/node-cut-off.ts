@@ -1,8 +1,8 @@
 import type { Fault } from './fault.js'
 
 /**
- * Nothing passes between one node and the servers, and nobody is told. Clients still reach the node, which a
- * network namespace would prevent: so it has the chance to answer what it should not.
+ * No bytes pass between one node and the servers, but connections stay open. Clients still reach the node, which a network
+ * namespace would prevent. So the node could answer with a stale value.
  */
 export const nodeCutOff: Fault = {
   kind: 'node cut off from Postgres and Redis',

@@ -1,6 +1,6 @@
 import type { Fault } from './fault.js'
 
-/** SIGKILL, and a new process in its place. */
+/** A node is killed (SIGKILL), and a new process replaces it. */
 export const nodeKilled: Fault = {
   kind: 'node killed',
   lane: 'node',

@@ -2,8 +2,8 @@ import { pausedNode } from '../tally.js'
 import type { Fault } from './fault.js'
 
 /**
- * SIGSTOP for longer than the lease. What clients send meanwhile waits, and is answered first when the node goes
- * on: it must not be answered from a cache before a check.
+ * A node is paused (SIGSTOP) for longer than its lease. Requests that clients send meanwhile are the first that it handles
+ * afterwards. It must not answer them from a cache before a check.
  */
 export const nodePaused: Fault = {
   kind: pausedNode,
@@ -14,10 +14,10 @@ export const nodePaused: Fault = {
       begins('', node.number)
       node.process.kill('SIGSTOP')
       try {
-        // What was published to it meanwhile would wait in its socket, and only be late.
+        // Otherwise hints published meanwhile would wait in its socket and only be late.
         if (random.chance(0.5)) await cluster.redis.command('CLIENT', 'KILL', 'TYPE', 'pubsub')
         await hold(boundMs + random.integer(700, 2_500))
-        // The round-robin's requests have waited since the pause began; these have not, and so may be less old.
+        // Requests of the load balancer were sent when the pause started. Newer ones must show newer values.
         ask(node)
         await hold(100)
       } finally {

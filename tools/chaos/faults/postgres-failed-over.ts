@@ -1,6 +1,6 @@
 import type { Fault } from './fault.js'
 
-/** The primary is gone for good and its standby, which has all that was acknowledged, is promoted. */
+/** The primary is gone for good. Its standby, which has every acknowledged commit, is promoted. */
 export const postgresFailedOver: Fault = {
   kind: 'Postgres failed over to its standby',
   lane: 'postgres',
@@ -9,7 +9,7 @@ export const postgresFailedOver: Fault = {
     const { postgres, nodes } = cluster
     await postgres.standbyIsUpToDate()
     begins()
-    // Fencing: what the old primary still did would be lost with it.
+    // The nodes are cut off first, because later commits on the old primary would be lost with it.
     for (const { database } of nodes) database.cut()
     await postgres.failOver()
     await hold(random.integer(0, 1_000))

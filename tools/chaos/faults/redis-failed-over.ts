@@ -1,6 +1,6 @@
 import type { Fault } from './fault.js'
 
-/** The replica that takes over lacks the last seconds. */
+/** A replica takes over that lacks the last seconds. */
 export const redisFailedOver: Fault = {
   kind: 'Redis failed over to a lagging replica',
   lane: 'redis',

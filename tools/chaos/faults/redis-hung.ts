@@ -1,6 +1,6 @@
 import type { Fault } from './fault.js'
 
-/** Connections stay open and nothing answers. */
+/** Connections to Redis stay open, but get no answers. */
 export const redisHung: Fault = {
   kind: 'Redis hung',
   lane: 'redis',

@@ -1,6 +1,6 @@
 import type { Fault } from './fault.js'
 
-/** Redis comes back with what it held a while ago. */
+/** Redis restarts with the data that it had a while ago. */
 export const redisSetBack: Fault = {
   kind: 'Redis set back to an old RDB',
   lane: 'redis',

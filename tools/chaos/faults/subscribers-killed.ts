@@ -1,6 +1,6 @@
 import type { Fault } from './fault.js'
 
-/** Redis drops every subscriber's connection, again and again. */
+/** Redis closes the connections of all subscribers, again and again. */
 export const subscribersKilled: Fault = {
   kind: 'subscriber connections killed',
   lane: 'redis',
