@@ -68,7 +68,8 @@ export function addConsistency(app: FastifyInstance, options: ConsistencyPluginO
     if (consistency) {
       const { token, source, stale } = consistency
       if (applied.epoch !== '') reply.header('Consistency-Token', formatToken(token ?? applied.stamp()))
-      if (request.method === 'GET') reply.header('Cache-Status', statusOf(source ?? 'bypass', stale))
+      if (request.method === 'GET' || request.method === 'HEAD')
+        reply.header('Cache-Status', statusOf(source ?? 'bypass', stale))
       // Nobody invalidates a cache between this node and the client.
       reply.header('Cache-Control', 'no-cache')
     }

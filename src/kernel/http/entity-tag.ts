@@ -53,7 +53,10 @@ export function sendRepresentation(
 ): FastifyReply {
   const tag = entityTag(representation.version)
   reply.header('ETag', tag)
-  if (request.method === 'GET' && matchesNoneOf(request.headers['if-none-match'], tag))
+  if (
+    (request.method === 'GET' || request.method === 'HEAD') &&
+    matchesNoneOf(request.headers['if-none-match'], tag)
+  )
     return reply.code(304).send()
   return reply.send(representation)
 }

@@ -3,6 +3,9 @@ import { z } from 'zod'
 
 const dependency = z.object({ status: z.enum(['up', 'down', 'off']) })
 
+/** Probes ask every few seconds, and the answers follow from what the node logs anyway. */
+const config = { requestLogLevel: 'debug' } as const
+
 export const healthSchema = z.object({
   status: z.enum(['ready', 'starting', 'out-of-step', 'stopping']),
   node: z.string(),
@@ -33,6 +36,7 @@ export function addHealth(app: FastifyInstance, health: HealthReporter): void {
   app.get(
     '/health/live',
     {
+      config,
       schema: {
         tags: ['operations'],
         summary: 'The process answers',
@@ -44,6 +48,7 @@ export function addHealth(app: FastifyInstance, health: HealthReporter): void {
   app.get(
     '/health/ready',
     {
+      config,
       schema: {
         tags: ['operations'],
         summary: 'The node can take requests',

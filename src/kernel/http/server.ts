@@ -8,16 +8,17 @@ import fastify, {
   type FastifyInstance,
   type FastifyReply,
   type FastifyRequest,
-  LogController,
 } from 'fastify'
 import { jsonSchemaTransform, validatorCompiler } from 'fastify-type-provider-zod'
 import type { ServiceModule } from '../cqrs/module.js'
 import type { Logger } from '../observability/logger.js'
+import { AllowedMethods } from './allowed-methods.js'
 import { bodyLimit, type ConnectionLimits, Connections } from './connections.js'
 import { addConsistency, type ConsistencyPluginOptions } from './consistency-plugin.js'
 import { addHealth, type HealthReporter } from './health.js'
 import { parseJson } from './json-body.js'
 import { type Problem, problem, problemOf } from './problem.js'
+import { RequestLog } from './request-log.js'
 import { pathOf, refusalOf } from './request-rules.js'
 import type { RouteSurroundings } from './route-surroundings.js'
 
@@ -25,6 +26,7 @@ import type { RouteSurroundings } from './route-surroundings.js'
 const pathLimit = 16_384
 /** The most bytes of request line and headers. It is above the path's limit, so that a long path gets an error of its own. */
 const headerLimit = 32_768
+const routerOptions = { maxParamLength: pathLimit }
 /** Milliseconds within which a client must send its request. For as long, a body that is too long is read and dropped. */
 const requestTimeout = 60_000
 /**
@@ -54,12 +56,13 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
   })
   // By default Node silently drops headers after the 2,000th.
   server.maxHeadersCount = 0
+  const requestLog = new RequestLog(options.logger.child({ component: 'http' }))
   const connections = new Connections(server, options.connections, options.logger)
   const app: FastifyInstance = fastify({
     loggerInstance: logger,
-    logController: new LogController({ disableRequestLogging: true }),
+    logController: requestLog,
     bodyLimit,
-    routerOptions: { maxParamLength: pathLimit },
+    routerOptions,
     serverFactory: (handle) => {
       const admit = (request: IncomingMessage, response: ServerResponse) => {
         request.url = pathOf(request.url ?? '/')
@@ -68,14 +71,20 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
       // Without a listener, Node itself would answer an unknown expectation, and not with a problem.
       return server.on('request', admit).on('checkExpectation', admit)
     },
-    clientErrorHandler: answerUnreadable,
+    clientErrorHandler: (error, socket) => answerUnreadable(error, socket, requestLog),
     // Fastify's own answer would not be a problem. The routes of the modules refuse requests while the node stops.
     return503OnClosing: false,
-    frameworkErrors: (error, _request, reply) => void sendProblem(reply as never, problemOf(error)),
+    frameworkErrors: (error, request, reply) => {
+      sendProblem(reply as FastifyReply, problemOf(error))
+      // Fastify would not call it for a path that it cannot decode.
+      requestLog.requestCompleted(null, request as FastifyRequest, reply as FastifyReply)
+    },
   })
   server.on('connect', (_request, socket) => {
+    requestLog.unreadable(501, 'CONNECT')
     endWith(socket as Socket, problem(501, 'connect-unsupported', 'Not Implemented')).destroySoon()
   })
+  const allowed = new AllowedMethods(app, routerOptions)
   app.addHook('preClose', (done) => {
     connections.close()
     done()
@@ -95,25 +104,43 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
     if (answer.status === 413) readToTheEnd(request, reply)
     sendProblem(reply, answer)
   })
-  app.setNotFoundHandler((request, reply) => {
-    sendProblem(
-      reply,
-      problem(404, 'no-such-route', `There is no ${request.method} ${request.url.slice(0, 200)}`),
-    )
-  })
+  app.setNotFoundHandler(answerUnrouted)
   // All hooks use callbacks. An answer from memory takes so little time that each promise on its way would be noticeable.
   app.addHook('onRequest', (request, reply, done) => {
     const refusal =
       request.url.length > pathLimit
         ? problem(414, 'uri-too-long', `The path is longer than ${pathLimit} bytes`)
         : refusalOf(request.raw)
-    if (!refusal) return done()
-    sendProblem(reply, refusal)
+    if (refusal) sendProblem(reply, refusal)
+    // Already here and not in the handler, so that a body is neither read nor refused first.
+    else if (request.is404) answerUnrouted(request, reply)
+    else done()
   })
   app.addHook('onSend', (request, _reply, payload, done) => {
     if (typeof payload === 'string') connections.countAnswer(request.raw.socket, payload.length)
     done(null, payload)
   })
+
+  function answerUnrouted(request: FastifyRequest, reply: FastifyReply): void {
+    const [path] = request.url.split('?', 1)
+    if (path === '/' && /^(?:GET|HEAD)$/.test(request.method)) {
+      reply.header('Vary', 'Accept')
+      if (request.headers.accept?.includes('text/html')) return void reply.redirect('/docs')
+    }
+    const methods = allowed.of(request.url)
+    // Its own method is among them if a route has found nothing, such as a file.
+    const isOwn = request.method !== 'OPTIONS' && methods.includes(request.method)
+    if (methods.length === 0 || isOwn) {
+      const title = `There is no ${request.method} ${request.url.slice(0, 200)}`
+      return void sendProblem(reply, problem(404, 'no-such-route', title))
+    }
+    const list = methods.join(', ')
+    reply.header('Allow', list)
+    if (request.method === 'OPTIONS') return void reply.code(204).send()
+    const detail = `This path has ${list}`
+    sendProblem(reply, problem(405, 'method-not-allowed', 'Method Not Allowed', { detail }))
+  }
+
   app.removeContentTypeParser('application/json')
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (_request, body, done) => {
     try {
@@ -174,9 +201,11 @@ function readToTheEnd(request: FastifyRequest, reply: FastifyReply): void {
 }
 
 /** Answers what Node's parser could not read. It never becomes a request, so the answer goes directly to the socket. */
-function answerUnreadable(error: UnreadableError, socket: Socket): void {
+function answerUnreadable(error: UnreadableError, socket: Socket, log: RequestLog): void {
   if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
-  endWith(socket, unreadable(error))
+  const answer = unreadable(error)
+  log.unreadable(answer.status, error.code)
+  endWith(socket, answer)
 }
 
 function endWith(socket: Socket, body: Problem): Socket {
