@@ -15,10 +15,7 @@ export class ChaosError extends Error {
  * L2 in trouble. As with Redis, nothing throws: a failing read is a miss, a failing write is lost, and a lock that
  * cannot be had counts as held by the caller. A delayed read brings what L2 held before the delay; delayed writes
  * may overtake each other.
- *
- * ```ts
- * const node = new Node(config, logger, modules, { shared: (tier) => new ChaosTier(tier, trouble) })
- * ```
+ * `Trouble` shows how a node gets one.
  */
 export class ChaosTier implements SharedTier {
   /** A delay has no end of its own, so that each cache bounds its reads by its own options. */
@@ -93,10 +90,7 @@ const lockOfNobody: LoadLock = { held: true, loadedMeanwhile: false, release: ()
  * out of order as well, by `reorderRate` or by a range of delays. Nobody is told of a loss.
  *
  * Without Redis, Postgres itself sends the hints, so that there only `receiving` has an effect.
- *
- * ```ts
- * const node = new Node(config, logger, modules, { hints: (channel) => new ChaosHints(channel, trouble) })
- * ```
+ * `Trouble` shows how a node gets one.
  */
 export class ChaosHints implements HintChannel {
   readonly #sent: TroubledCalls
@@ -165,10 +159,7 @@ function pass(calls: TroubledCalls, deliver: (heldBack: boolean) => void): void 
 /**
  * Postgres in trouble, as checks and dispatches see it; what handlers load and write is not concerned. A failing call
  * never reaches Postgres. A delayed one is done before the delay: its answer is old news when it arrives.
- *
- * ```ts
- * const node = new Node(config, logger, modules, { journal: (journal) => new ChaosJournal(journal, trouble) })
- * ```
+ * `Trouble` shows how a node gets one.
  */
 export class ChaosJournal implements Journal {
   /** As `number`; absent where the journal has none. `numberAndCommit` always is: a COMMIT is a matter of handlers. */

@@ -39,11 +39,24 @@ const longestDelayMs = 2 ** 31 - 1
  * What goes wrong in the wrappers that it is given to. It may be shared by several of them, on several nodes, and be
  * changed at any time; calls under way keep the fate that was drawn for them when they began.
  *
- * ```ts
- * const trouble = new Trouble({ seed })
- * trouble.cause({ delayMs: [5, 50], failureRate: 0.3 })
- * // …
- * trouble.calm()
+ * ```ts from test/samples/trouble.ts#wrappersFor,inTrouble
+ * // A node that is given these wrappers has the trouble between itself and its servers.
+ * export function wrappersFor(trouble: Trouble): Wrappers {
+ *   return {
+ *     shared: (tier) => new ChaosTier(tier, trouble),
+ *     hints: (channel) => new ChaosHints(channel, trouble),
+ *     journal: (journal) => new ChaosJournal(journal, trouble),
+ *   }
+ * }
+ *
+ * export async function inTrouble<Result>(trouble: Trouble, work: () => Promise<Result>): Promise<Result> {
+ *   trouble.cause({ delayMs: [5, 50], failureRate: 0.3 })
+ *   try {
+ *     return await work()
+ *   } finally {
+ *     trouble.calm()
+ *   }
+ * }
  * ```
  */
 export class Trouble {

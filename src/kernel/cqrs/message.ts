@@ -48,8 +48,8 @@ interface MessageBuilder<K extends Kind, Schema extends z.ZodObject> {
 /**
  * Declares a command: a request to change something.
  *
- * ```ts
- * export class RenameUser extends command(z.strictObject({ userId: Uuid, name: Name })).returning<UserView>() {}
+ * ```ts from test/samples/products.ts#RemoveProduct
+ * export class RemoveProduct extends command(z.strictObject({ sku: Slug })).returning<void>() {}
  * ```
  *
  * Its constructor does not validate; the bus does, before it calls the handler.

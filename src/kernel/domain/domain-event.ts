@@ -26,8 +26,8 @@ const eventNamePattern = /^[a-z][a-z0-9-]*\.[a-z][a-z0-9-]*$/
 /**
  * The base class of one kind of event.
  *
- * ```ts
- * export class UserRenamed extends domainEvent('users.user-renamed', z.object({ userId: Uuid })) {}
+ * ```ts from test/samples/products.ts#ProductRemoved
+ * export class ProductRemoved extends domainEvent('products.product-removed', z.object({ sku: Slug })) {}
  * ```
  *
  * The part before the dot is the name of the module. For an event that a node does not know, it invalidates only the cached

@@ -13,6 +13,7 @@ import { GetUser } from '../../../src/modules/users/queries/get-user.js'
 import { Node } from '../../../src/node.js'
 import { startPostgres } from '../../../tools/local-stack/postgres-server.js'
 import { openReapedFolder, type ReapedFolder } from '../../../tools/local-stack/reaped-folder.js'
+import { codeBlocksOf } from '../../support/code-blocks.js'
 import { type FreshDatabase, withClient } from '../../support/fresh-database.js'
 import { silentLogger } from '../../support/silent-logger.js'
 import { startTestNode } from '../../support/test-node.js'
@@ -263,6 +264,16 @@ describe('the rights of deploy/grants.sql', () => {
 })
 
 describe('a role that lacks rights', () => {
+  test('is told of a missing right as docs/rights.md shows it', async () => {
+    const shown = codeBlocksOf('docs/rights.md').find(({ code: [line] }) => line?.startsWith('The role'))
+    await asSuperuser('revoke update on aftercommit_kernel.numbering_lock from service')
+    try {
+      expect(await failureOfStart(service.url)).toHaveProperty('message', shown?.code.join('\n'))
+    } finally {
+      await grantAll()
+    }
+  })
+
   test('is told by the start in one line of all that is missing', async () => {
     await asSuperuser(`create role poor login password 'of-the-poor'`)
     await asSuperuser('grant connect on database aftercommit to poor')

@@ -18,8 +18,8 @@ export class GetUser extends query(z.strictObject({ userId: UserId })).returning
 
 @queryHandler(GetUser, {
   key: ({ userId }) => userId,
-  keyOfAnswer: ({ id }) => id,
-  createdBy: [on(UserRegistered, ({ userId }) => ({ keys: [userId] }))],
+  keyOfAnswer: ({ id }) => id, // compared with `key` after each load: one user has one key
+  createdBy: [on(UserRegistered, ({ userId }) => ({ keys: [userId] }))], // lets "not there" be cached as well
   invalidatedBy: [
     on(UserRenamed, ({ userId }) => ({ keys: [userId] })),
     on(UserEmailChanged, ({ userId }) => ({ keys: [userId] })),
