@@ -38,6 +38,7 @@ export function addHealth(app: FastifyInstance, health: HealthReporter): void {
     {
       config,
       schema: {
+        operationId: 'isLive',
         tags: ['operations'],
         summary: 'The process answers',
         response: { 200: z.object({ status: z.literal('live') }) },
@@ -50,6 +51,7 @@ export function addHealth(app: FastifyInstance, health: HealthReporter): void {
     {
       config,
       schema: {
+        operationId: 'isReady',
         tags: ['operations'],
         summary: 'The node can take requests',
         response: { 200: healthSchema, 503: healthSchema },

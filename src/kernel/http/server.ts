@@ -9,7 +9,7 @@ import fastify, {
   type FastifyReply,
   type FastifyRequest,
 } from 'fastify'
-import { jsonSchemaTransform, validatorCompiler } from 'fastify-type-provider-zod'
+import { validatorCompiler } from 'fastify-type-provider-zod'
 import type { ServiceModule } from '../cqrs/module.js'
 import type { Logger } from '../observability/logger.js'
 import { AllowedMethods } from './allowed-methods.js'
@@ -17,6 +17,7 @@ import { bodyLimit, type ConnectionLimits, Connections } from './connections.js'
 import { addConsistency, type ConsistencyPluginOptions } from './consistency-plugin.js'
 import { addHealth, type HealthReporter } from './health.js'
 import { parseJson } from './json-body.js'
+import { markModuleRoutes, openApiOptions } from './openapi.js'
 import { type Problem, problem, problemOf } from './problem.js'
 import { RequestLog } from './request-log.js'
 import { pathOf, refusalOf } from './request-rules.js'
@@ -150,22 +151,20 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
     }
   })
 
-  await app.register(swagger, {
-    openapi: {
-      openapi: '3.1.0',
-      info: {
-        title: 'Aftercommit',
-        version: '0.1.0',
-        description: 'A sample service: users, feature flags and prices, cached and never stale.',
-      },
-    },
-    transform: jsonSchemaTransform,
-  })
+  await app.register(
+    swagger,
+    openApiOptions({
+      title: 'Aftercommit',
+      version: '0.1.0',
+      description: 'A sample service: users, feature flags and prices, cached and never stale.',
+    }),
+  )
   await app.register(swaggerUi, { routePrefix: '/docs' })
   app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger())
   addHealth(app, options.health)
   await app.register(async (scope) => {
     addConsistency(scope, options.consistency)
+    markModuleRoutes(scope)
     for (const module of options.modules) await scope.register(module.routes(options.surroundings))
   })
   return app

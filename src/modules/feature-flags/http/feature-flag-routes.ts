@@ -2,6 +2,7 @@ import type { FastifyPluginAsync } from 'fastify'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import { preconditionOf, sendRepresentation } from '../../../kernel/http/entity-tag.js'
+import { problemAnswer } from '../../../kernel/http/openapi.js'
 import type { RouteSurroundings } from '../../../kernel/http/route-surroundings.js'
 import { DeleteFeatureFlag } from '../commands/delete-feature-flag.js'
 import { PutFeatureFlag } from '../commands/put-feature-flag.js'
@@ -27,6 +28,7 @@ export function featureFlagRoutes({ commandBus, queryBus }: RouteSurroundings): 
       '/feature-flags/:name',
       {
         schema: {
+          operationId: 'putFeatureFlag',
           tags,
           summary: 'Create or replace a feature flag',
           params,
@@ -45,7 +47,15 @@ export function featureFlagRoutes({ commandBus, queryBus }: RouteSurroundings): 
 
     app.get(
       '/feature-flags/:name',
-      { schema: { tags, summary: 'One feature flag', params, response: { 200: FeatureFlagView } } },
+      {
+        schema: {
+          operationId: 'getFeatureFlag',
+          tags,
+          summary: 'One feature flag',
+          params,
+          response: { 200: FeatureFlagView, 404: problemAnswer },
+        },
+      },
       async (request, reply) => {
         const { name } = request.params
         const flag = await queryBus.execute(new GetFeatureFlag({ name }), request.consistency)
@@ -58,6 +68,7 @@ export function featureFlagRoutes({ commandBus, queryBus }: RouteSurroundings): 
       '/feature-flags',
       {
         schema: {
+          operationId: 'listFeatureFlags',
           tags,
           summary: 'Feature flags in order of name, by the page',
           querystring: z.strictObject({
@@ -72,7 +83,15 @@ export function featureFlagRoutes({ commandBus, queryBus }: RouteSurroundings): 
 
     app.delete(
       '/feature-flags/:name',
-      { schema: { tags, summary: 'Delete a feature flag', params, response: { 204: z.void() } } },
+      {
+        schema: {
+          operationId: 'deleteFeatureFlag',
+          tags,
+          summary: 'Delete a feature flag',
+          params,
+          response: { 204: z.void(), 404: problemAnswer },
+        },
+      },
       async (request, reply) => {
         const { name } = request.params
         const command = new DeleteFeatureFlag({ name, precondition: preconditionOf(request) })

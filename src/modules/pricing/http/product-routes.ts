@@ -2,6 +2,7 @@ import type { FastifyPluginAsync } from 'fastify'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import { preconditionOf, refusePrecondition, sendRepresentation } from '../../../kernel/http/entity-tag.js'
+import { problemAnswer } from '../../../kernel/http/openapi.js'
 import type { RouteSurroundings } from '../../../kernel/http/route-surroundings.js'
 import { DeleteProduct } from '../commands/delete-product.js'
 import { PutProduct } from '../commands/put-product.js'
@@ -32,6 +33,7 @@ export function productRoutes({ commandBus, queryBus }: RouteSurroundings): Fast
       '/products/:sku',
       {
         schema: {
+          operationId: 'putProduct',
           tags,
           summary: 'Add or replace a product',
           params,
@@ -55,7 +57,15 @@ export function productRoutes({ commandBus, queryBus }: RouteSurroundings): Fast
 
     app.get(
       '/products/:sku',
-      { schema: { tags, summary: 'One product', params, response: { 200: ProductView } } },
+      {
+        schema: {
+          operationId: 'getProduct',
+          tags,
+          summary: 'One product',
+          params,
+          response: { 200: ProductView, 404: problemAnswer },
+        },
+      },
       async (request, reply) => {
         const { sku } = request.params
         const product = await queryBus.execute(new GetProduct({ sku }), request.consistency)
@@ -68,6 +78,7 @@ export function productRoutes({ commandBus, queryBus }: RouteSurroundings): Fast
       '/products',
       {
         schema: {
+          operationId: 'listProducts',
           tags,
           summary: 'Products, all or of one category, in order of sku, by the page',
           querystring: z.strictObject({
@@ -83,7 +94,15 @@ export function productRoutes({ commandBus, queryBus }: RouteSurroundings): Fast
 
     app.delete(
       '/products/:sku',
-      { schema: { tags, summary: 'Remove a product', params, response: { 204: z.void() } } },
+      {
+        schema: {
+          operationId: 'deleteProduct',
+          tags,
+          summary: 'Remove a product',
+          params,
+          response: { 204: z.void(), 404: problemAnswer },
+        },
+      },
       async (request, reply) => {
         const { sku } = request.params
         const command = new DeleteProduct({ sku, precondition: preconditionOf(request) })
@@ -96,11 +115,12 @@ export function productRoutes({ commandBus, queryBus }: RouteSurroundings): Fast
       '/categories/:category/reprice',
       {
         schema: {
+          operationId: 'repriceCategory',
           tags,
           summary: 'Raise or lower all prices of a category by a percentage',
           params: z.strictObject({ category: Category }),
           body: z.strictObject({ percent: Percent }),
-          response: { 200: z.object({ repriced: z.number().int() }) },
+          response: { 200: z.object({ repriced: z.number().int() }), 422: problemAnswer },
         },
       },
       (request) => {

@@ -3,6 +3,7 @@ import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import { DomainError } from '../../../kernel/domain/index.js'
 import { preconditionOf, refusePrecondition, sendRepresentation } from '../../../kernel/http/entity-tag.js'
+import { problemAnswer } from '../../../kernel/http/openapi.js'
 import type { RouteSurroundings } from '../../../kernel/http/route-surroundings.js'
 import { ChangeUser } from '../commands/change-user.js'
 import { DeleteUser } from '../commands/delete-user.js'
@@ -22,10 +23,11 @@ export function userRoutes({ commandBus, queryBus }: RouteSurroundings): Fastify
       '/users',
       {
         schema: {
+          operationId: 'registerUser',
           tags,
           summary: 'Register a user',
           body: z.strictObject({ email: Email, name: UserName }),
-          response: { 201: UserView },
+          response: { 201: UserView, 409: problemAnswer },
         },
       },
       async (request, reply) => {
@@ -37,7 +39,15 @@ export function userRoutes({ commandBus, queryBus }: RouteSurroundings): Fastify
 
     app.get(
       '/users/:id',
-      { schema: { tags, summary: 'One user', params, response: { 200: UserView } } },
+      {
+        schema: {
+          operationId: 'getUser',
+          tags,
+          summary: 'One user',
+          params,
+          response: { 200: UserView, 404: problemAnswer },
+        },
+      },
       async (request, reply) => {
         const { id } = request.params
         const user = await queryBus.execute(new GetUser({ userId: id }), request.consistency)
@@ -50,11 +60,12 @@ export function userRoutes({ commandBus, queryBus }: RouteSurroundings): Fastify
       '/users/:id',
       {
         schema: {
+          operationId: 'changeUser',
           tags,
           summary: 'Change name or email',
           params,
           body: z.strictObject({ name: UserName.optional(), email: Email.optional() }),
-          response: { 200: UserView },
+          response: { 200: UserView, 404: problemAnswer },
         },
       },
       async (request, reply) => {
@@ -71,11 +82,12 @@ export function userRoutes({ commandBus, queryBus }: RouteSurroundings): Fastify
       '/users/:id/permissions',
       {
         schema: {
+          operationId: 'setPermissions',
           tags,
           summary: 'Replace the permissions',
           params,
           body: z.strictObject({ permissions: Permissions }),
-          response: { 200: UserView },
+          response: { 200: UserView, 404: problemAnswer },
         },
       },
       async (request, reply) => {
@@ -90,7 +102,15 @@ export function userRoutes({ commandBus, queryBus }: RouteSurroundings): Fastify
 
     app.delete(
       '/users/:id',
-      { schema: { tags, summary: 'Delete a user', params, response: { 204: z.void() } } },
+      {
+        schema: {
+          operationId: 'deleteUser',
+          tags,
+          summary: 'Delete a user',
+          params,
+          response: { 204: z.void(), 404: problemAnswer },
+        },
+      },
       async (request, reply) => {
         const command = new DeleteUser({ userId: request.params.id, precondition: preconditionOf(request) })
         await commandBus.execute(command, request.consistency)
