@@ -1,14 +1,11 @@
 import 'reflect-metadata'
 import { DataSource } from 'typeorm'
-import { Kernel1700000000000 } from './migrations/1700000000000-kernel.js'
-import { Users1700000001000 } from './migrations/1700000001000-users.js'
-import { FeatureFlags1700000002000 } from './migrations/1700000002000-feature-flags.js'
-import { Pricing1700000003000 } from './migrations/1700000003000-pricing.js'
-import { FeatureFlag } from './src/modules/feature-flags/domain/feature-flag.js'
-import { Product } from './src/modules/pricing/domain/product.js'
-import { User } from './src/modules/users/domain/user.js'
-import { WelcomeMessage } from './src/modules/users/domain/welcome-message.js'
+import type { EntityClass } from './src/kernel/cqrs/module.js'
+import { readMigrations } from './src/kernel/persistence/read-migrations.js'
 import { readSecretFiles } from './src/secret-files.js'
+import { modules } from './src/service-modules.js'
+
+const migrations = [...(await readMigrations(new URL('./migrations/', import.meta.url)))]
 
 export interface DataSourceSettings {
   readonly databaseUrl: string
@@ -17,6 +14,8 @@ export interface DataSourceSettings {
   readonly poolSize?: number
   /** Milliseconds after which a statement is cancelled, here and in Postgres. */
   readonly timeoutMs?: number
+  /** Default: those of all modules. */
+  readonly entities?: readonly EntityClass[]
 }
 
 /** Describes the database, entities and migrations for the service, for `npm run migrate` and for TypeORM's command line. */
@@ -25,14 +24,15 @@ export function createDataSource({
   applicationName = 'aftercommit',
   poolSize = 20,
   timeoutMs = 5_000,
+  entities = modules.flatMap((module) => module.entities ?? []),
 }: DataSourceSettings): DataSource {
   return new DataSource({
     type: 'postgres',
     url: databaseUrl,
     applicationName,
     poolSize,
-    entities: [User, WelcomeMessage, FeatureFlag, Product],
-    migrations: [Kernel1700000000000, Users1700000001000, FeatureFlags1700000002000, Pricing1700000003000],
+    entities: [...entities],
+    migrations,
     // TypeORM's default logger would print the message of a failed migration, which may contain a row, beside the log.
     logger: 'debug',
     // Only migrations change the schema.

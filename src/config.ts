@@ -2,7 +2,8 @@ import { hostname } from 'node:os'
 import { z } from 'zod'
 import { ConfigError } from './config-error.js'
 import { type Fault, parseFaults } from './kernel/faults.js'
-import { readSecretFiles } from './secret-files.js'
+import type { SettingsClass } from './kernel/settings.js'
+import { type Environment, readSecretFiles, secretSettings } from './secret-files.js'
 
 export { ConfigError }
 
@@ -97,25 +98,41 @@ const schema = z.object({
     }),
 })
 
-export type Config = z.output<typeof schema>
+export type Config = z.output<typeof schema> & {
+  /** The settings of the modules, by their classes. */
+  readonly moduleSettings: ReadonlyMap<SettingsClass, object>
+}
+
+/** What declares settings of its own. */
+interface Declaring {
+  readonly name: string
+  readonly settings?: readonly SettingsClass[]
+}
 
 /**
  * Reads and checks every setting, once. An empty variable counts as not set.
  *
+ * @param modules whose settings are read as well
  * @throws ConfigError that names the first invalid setting. It does not repeat the value, because some are secrets
  */
-export function readConfig(environment: Readonly<Record<string, string | undefined>>): Config {
+export function readConfig(environment: Environment, modules: readonly Declaring[] = []): Config {
+  const declared = declaredIn(modules)
+  const inFiles = [...secretSettings, ...declared.flatMap(({ schema }) => Object.keys(schema.shape))]
   const given = Object.fromEntries(
-    Object.entries(readSecretFiles(environment)).filter(([, value]) => value !== ''),
+    Object.entries(readSecretFiles(environment, inFiles)).filter(([, value]) => value !== ''),
   )
-  const parsed = schema.safeParse(given)
-  if (!parsed.success) {
+  const parse = <Output>(type: z.ZodType<Output>): Output => {
+    const parsed = type.safeParse(given)
+    if (parsed.success) return parsed.data
     const [issue] = parsed.error.issues
     const name = String(issue?.path[0])
     const source = environment[`${name}_FILE`] ? `${name}_FILE` : name
     throw new ConfigError(given[name] === undefined ? `${name} is not set` : `${source}: ${issue?.message}`)
   }
-  const config = parsed.data
+  const config = {
+    ...parse(schema),
+    moduleSettings: new Map(declared.map((type) => [type, new type(parse(type.schema.strip()) as never)])),
+  }
   if (config.CHECK_INTERVAL_MS * 2 > config.MAX_STALENESS_MS) {
     throw new ConfigError(
       'CHECK_INTERVAL_MS: must be at most half of MAX_STALENESS_MS, because otherwise one late check ends the lease',
@@ -130,4 +147,20 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
     throw new ConfigError(`FAULTS: refused with NODE_ENV=${printable(config.NODE_ENV ?? '')}`)
   }
   return config
+}
+
+/** @throws ConfigError if two declare the same variable: neither could change it without changing the other */
+function declaredIn(modules: readonly Declaring[]): readonly SettingsClass[] {
+  const declared = modules.flatMap(({ name, settings = [] }) =>
+    settings.map((type) => ({ module: name, type })),
+  )
+  const owners = new Map(Object.keys(schema.shape).map((variable) => [variable, 'the kernel']))
+  for (const { module, type } of declared) {
+    for (const variable of Object.keys(type.schema.shape)) {
+      const owner = owners.get(variable)
+      if (owner) throw new ConfigError(`${variable}: declared by the module ${module}, and by ${owner}`)
+      owners.set(variable, `the module ${module}`)
+    }
+  }
+  return declared.map(({ type }) => type)
 }

@@ -1,4 +1,4 @@
-import { Container } from 'inversify'
+import { Container, type Newable } from 'inversify'
 import type { DataSource } from 'typeorm'
 import { createDataSource } from '../ormconfig.js'
 import type { Config } from './config.js'
@@ -13,7 +13,8 @@ import { noSharedTier, type SharedTier } from './kernel/cache/shared-tier.js'
 import { systemClock } from './kernel/clock.js'
 import { CommandBus } from './kernel/cqrs/command-bus.js'
 import { HandlerRegistry } from './kernel/cqrs/handler-registry.js'
-import type { ServiceModule } from './kernel/cqrs/module.js'
+import { eventsOf, type ServiceModule } from './kernel/cqrs/module.js'
+import { type ModuleService, ModuleServices } from './kernel/cqrs/module-services.js'
 import { QueryBus } from './kernel/cqrs/query-bus.js'
 import { Faults } from './kernel/faults.js'
 import { AppliedJournal } from './kernel/journal/applied-journal.js'
@@ -41,11 +42,7 @@ import { Connections } from './kernel/persistence/connections.js'
 import { DatabaseReader } from './kernel/persistence/database-reader.js'
 import { isConnectionFailure } from './kernel/persistence/persistence-errors.js'
 import { UnitOfWork } from './kernel/persistence/unit-of-work.js'
-import { featureFlagsModule } from './modules/feature-flags/feature-flags.module.js'
-import { pricingModule } from './modules/pricing/pricing.module.js'
-import { usersModule } from './modules/users/users.module.js'
-
-export const modules: readonly ServiceModule[] = [usersModule, featureFlagsModule, pricingModule]
+import { modules } from './service-modules.js'
 
 /** How long a read without a lease waits for the check that renews it, in ms, before it reads the database. */
 const renewLeaseMs = 1_000
@@ -79,6 +76,7 @@ export function createParts(
     applicationName: config.NODE_NAME,
     poolSize: config.DATABASE_POOL_SIZE,
     timeoutMs: config.DATABASE_TIMEOUT_MS,
+    entities: offered.flatMap(({ entities = [] }) => entities),
   })
   const connections = new Connections(dataSource)
   const unitOfWork = new UnitOfWork(connections, (transaction) => dispatcher.commit(transaction))
@@ -88,7 +86,7 @@ export function createParts(
   container.bind(UnitOfWork).toConstantValue(unitOfWork)
   container.bind(DatabaseReader).toConstantValue(reader)
   const installation = new Installation()
-  const rules = new InvalidationRules(offered.flatMap((module) => module.events))
+  const rules = new InvalidationRules(offered.flatMap(eventsOf))
   declareCacheInvalidated(rules)
   const lease = new Lease(clock, config.MAX_STALENESS_MS)
   const applied = new AppliedJournal(new LastInvalidations(config.INVALIDATION_SLOTS), rules, logger)
@@ -171,18 +169,29 @@ export function createParts(
   })
   for (const { caches: declared = [] } of offered) for (const declaration of declared) caches.add(declaration)
 
+  const handlers = new HandlerRegistry(offered)
+  const queryBus = new QueryBus(handlers, caches)
+  const commandBus = new CommandBus(handlers, unitOfWork, dispatcher, faults, clock, logger)
   container.bind(Caches).toConstantValue(caches)
+  container.bind(QueryBus).toConstantValue(queryBus)
+  container.bind(CommandBus).toConstantValue(commandBus)
+  for (const [settingsClass, values] of config.moduleSettings)
+    container.bind<object>(settingsClass as unknown as Newable<object>).toConstantValue(values)
   for (const { bindings } of offered) if (bindings) container.load(bindings)
-  const handlers = new HandlerRegistry(offered, container)
+  const serviceClasses = offered.flatMap(({ services = [] }) => services)
+  for (const serviceClass of serviceClasses) container.bind(serviceClass).toSelf().inSingletonScope()
+  handlers.construct(container)
+  const services = new ModuleServices(
+    serviceClasses.map((serviceClass) => container.get<ModuleService>(serviceClass)),
+    clock,
+    logger,
+  )
 
   const deliveries = new EventDeliveries(connections)
   const eventHandlers = [...handlers.events.values()].map(
     (registered) => new EventHandlerRunner(registered, deliveries, unitOfWork, dispatcher, clock, logger),
   )
   const retention = new Retention(connections, config.OUTBOX_RETENTION_HOURS * 3_600_000, clock, logger)
-
-  const queryBus = new QueryBus(handlers, caches)
-  const commandBus = new CommandBus(handlers, unitOfWork, dispatcher, faults, clock, logger)
 
   return {
     applied,
@@ -205,6 +214,7 @@ export function createParts(
     queryBus,
     redis,
     retention,
+    services,
     subscriber,
     surroundings,
     unitOfWork,

@@ -4,10 +4,11 @@ import { pino } from 'pino'
 import { type Config, ConfigError, readConfig } from './config.js'
 import { serializeError } from './kernel/observability/error-serializer.js'
 import { LogDestination, standardOutput } from './kernel/observability/log-destination.js'
+import { modules } from './service-modules.js'
 
 let config: Config
 try {
-  config = readConfig(process.env)
+  config = readConfig(process.env, modules)
 } catch (error) {
   if (!(error instanceof ConfigError)) throw error
   console.error(`aftercommit: ${error.message}`)

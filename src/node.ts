@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import { createDataSource } from '../ormconfig.js'
 import type { Config } from './config.js'
-import { createParts, modules, type NodeParts, type Wrappers } from './container.js'
+import { createParts, type NodeParts, type Wrappers } from './container.js'
 import type { ServiceModule } from './kernel/cqrs/module.js'
 import type { Health } from './kernel/http/health.js'
 import { createServer } from './kernel/http/server.js'
@@ -9,6 +9,7 @@ import type { Logger } from './kernel/observability/logger.js'
 import { hasAllMigrations, migrate } from './kernel/persistence/migrate.js'
 import { isConnectionFailure } from './kernel/persistence/persistence-errors.js'
 import { checkRights, reasonOf } from './kernel/persistence/rights.js'
+import { modules } from './service-modules.js'
 
 type Phase = 'starting' | 'serving' | 'stopping'
 
@@ -17,6 +18,8 @@ const retryMs = 500
 
 /** The share of the time for stopping that requests under way may take. The rest is for dispatching what they committed. */
 const answersShare = 0.6
+/** Of the same time, what each service of a module may take to stop. */
+const servicesShare = 0.1
 
 /** Milliseconds that one statement of a migration may take. */
 const migrationTimeoutMs = 3_600_000
@@ -71,8 +74,10 @@ export class Node {
     }
     await reached
     if (this.#stop.signal.aborted) return
-    const { subscriber, eventHandlers, retention } = this.parts
+    const { subscriber, services, eventHandlers, retention } = this.parts
     await subscriber.start()
+    await services.start(this.#stop.signal)
+    if (this.#stop.signal.aborted) return
     for (const runner of eventHandlers) runner.start()
     retention.start()
     if (this.#stop.signal.aborted) return
@@ -87,11 +92,13 @@ export class Node {
   async stop(): Promise<void> {
     this.#phase = 'stopping'
     this.#stop.abort()
-    const { eventHandlers, retention, dispatcher, check, subscriber, redis, journal, dataSource } = this.parts
+    const { services, eventHandlers, retention, dispatcher, check } = this.parts
+    const { subscriber, redis, journal, dataSource } = this.parts
     await this.#server?.close()
     // Otherwise a start that is still running would go on with closed connections.
     await this.#starting?.catch(() => {})
     await Promise.all([retention.stop(), ...eventHandlers.map((runner) => runner.stop())])
+    await services.stop(this.config.SHUTDOWN_TIMEOUT_MS * servicesShare)
     await dispatcher.stop()
     await check.stop()
     await subscriber.stop()
@@ -135,7 +142,7 @@ export class Node {
     this.#server = await createServer({
       logger: this.logger,
       modules: this.offered,
-      surroundings: { commandBus, queryBus },
+      routeContext: { commandBus, queryBus },
       consistency: {
         check,
         applied,

@@ -13,11 +13,15 @@ const longestFile = 16_384
  * Reads the files that an orchestrator mounts for secrets. It returns their contents under the names of the settings, without
  * line breaks at the end, which editors and `echo` add. An empty variable counts as not set.
  *
+ * @param names of the settings that may be in files
  * @throws ConfigError that names the first invalid variable. It does not repeat the path, which may be the secret itself
  */
-export function readSecretFiles(environment: Environment): Environment {
+export function readSecretFiles(
+  environment: Environment,
+  names: readonly string[] = secretSettings,
+): Environment {
   const read: Record<string, string> = {}
-  for (const name of secretSettings) {
+  for (const name of names) {
     const variable = `${name}_FILE`
     const path = environment[variable]
     if (!path) continue

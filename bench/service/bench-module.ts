@@ -18,10 +18,6 @@ export const itemCache = declareCache<unknown>({
 
 export const benchModule: ServiceModule = {
   name: 'bench',
-  commands: [],
-  queries: [],
   events: [ItemsChanged],
-  handlers: [],
   caches: [itemCache],
-  routes: () => async () => {},
 }

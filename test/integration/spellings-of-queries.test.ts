@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { isDeepStrictEqual } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
-import { modules } from '../../src/container.js'
 import type { CommandBus } from '../../src/kernel/cqrs/command-bus.js'
 import { declarationOf, type QueryHandlerDeclaration } from '../../src/kernel/cqrs/handlers.js'
 import type { QueryClass, Returning } from '../../src/kernel/cqrs/message.js'
@@ -12,6 +11,7 @@ import { PutProduct } from '../../src/modules/pricing/commands/put-product.js'
 import { ChangeUser } from '../../src/modules/users/commands/change-user.js'
 import { RegisterUser } from '../../src/modules/users/commands/register-user.js'
 import type { Node } from '../../src/node.js'
+import { modules } from '../../src/service-modules.js'
 import { RandomNumbers } from '../consistency/random-numbers.js'
 import { createFreshDatabase, type FreshDatabase, query } from '../support/fresh-database.js'
 import { inRandomCase, respelled, withTexts } from '../support/respelled.js'
@@ -59,7 +59,7 @@ const samples: Readonly<Record<string, (bus: CommandBus, writing: Consistency) =
 }
 
 const declarations = modules
-  .flatMap(({ handlers }) => handlers.map(declarationOf))
+  .flatMap(({ handlers = [] }) => handlers.map(declarationOf))
   .filter((one): one is QueryHandlerDeclaration => one.kind === 'query' && one.caching !== undefined)
 const cachedQueries = declarations.map(({ message }) => message)
 

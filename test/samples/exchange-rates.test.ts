@@ -34,7 +34,6 @@ beforeAll(async () => {
   const { port } = server.address() as AddressInfo
   const offered = oneModule({
     name: 'rates',
-    queries: [GetRate],
     events: [RatesPublished],
     handlers: [GetRateHandler],
     caches: [exchangeRates],

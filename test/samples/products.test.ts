@@ -21,8 +21,6 @@ import {
 const shelf = new Shelf()
 const products = oneModule({
   name: 'products',
-  commands: [RemoveProduct],
-  queries: [GetProduct],
   events: [ProductAdded, ProductChanged, ProductRemoved, CategoryRepriced],
   handlers: [GetProductHandler, RemoveProductHandler],
   bindings: new ContainerModule(({ bind }) => {

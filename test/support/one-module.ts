@@ -5,11 +5,6 @@ export function oneModule(parts: Partial<ServiceModule>): [ServiceModule] {
   return [
     {
       name: 'things',
-      commands: [],
-      queries: [],
-      events: [],
-      handlers: [],
-      routes: () => async () => {},
       ...parts,
     },
   ]

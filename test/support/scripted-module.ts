@@ -64,11 +64,7 @@ class SecondReaction implements EventHandler<typeof UserRegistered> {
 
 export const scriptedModule: ServiceModule = {
   name: 'scripted',
-  commands: [Perform],
-  queries: [],
-  events: [],
   handlers: [PerformHandler, FirstReaction, SecondReaction],
-  routes: () => async () => {},
 }
 
 /** Runs a script as a command of its own on a node, through the whole pipeline. */

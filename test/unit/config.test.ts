@@ -1,5 +1,7 @@
 import { describe, expect, test } from '@jest/globals'
+import { z } from 'zod'
 import { ConfigError, readConfig } from '../../src/config.js'
+import { settings } from '../../src/kernel/settings.js'
 
 const secret = 'hunter2-hunter2-hunter2'
 const enough = { DATABASE_URL: `postgres://app:${secret}@db.example:5432/app` }
@@ -105,5 +107,62 @@ describe('the configuration', () => {
     for (const place of ['', 'development', 'test', 'Test'])
       expect(readConfig({ ...enough, ...faulty, NODE_ENV: place }).FAULTS).toHaveLength(1)
     expect(readConfig({ ...enough, NODE_ENV: 'production' }).FAULTS).toEqual([])
+  })
+})
+
+describe('the settings of a module', () => {
+  class MailSettings extends settings(
+    z.object({ MAIL_URL: z.url(), MAIL_RETRIES: z.coerce.number().int().min(0).default(3) }),
+  ) {}
+  const mail = { name: 'mail', settings: [MailSettings] }
+
+  function refusalOf(
+    environment: Record<string, string>,
+    ...modules: Parameters<typeof readConfig>[1] & object
+  ): string {
+    try {
+      readConfig({ ...enough, ...environment }, modules)
+    } catch (error) {
+      expect(error).toBeInstanceOf(ConfigError)
+      return (error as Error).message
+    }
+    throw new Error('not refused')
+  }
+
+  test('are read and checked with all others, and typed', () => {
+    const { moduleSettings } = readConfig({ ...enough, MAIL_URL: 'smtp://mail.example', MAIL_RETRIES: '' }, [
+      mail,
+    ])
+    const read = moduleSettings.get(MailSettings) as MailSettings
+    expect(read).toBeInstanceOf(MailSettings)
+    expect({ ...read }).toEqual({ MAIL_URL: 'smtp://mail.example', MAIL_RETRIES: 3 })
+    expect(() => Object.assign(read, { MAIL_RETRIES: 4 })).toThrow(TypeError)
+  })
+
+  test('stop the start with one line that names the variable, and not its value', () => {
+    expect(refusalOf({}, mail)).toBe('MAIL_URL is not set')
+    expect(refusalOf({ MAIL_URL: secret }, mail)).toMatch(/^MAIL_URL: [^\n]*$/)
+    expect(refusalOf({ MAIL_URL: secret }, mail)).not.toContain(secret)
+    expect(refusalOf({ MAIL_URL: 'smtp://mail.example', MAIL_RETRIES: '-1' }, mail)).toMatch(
+      /^MAIL_RETRIES: /,
+    )
+  })
+
+  test('can be read from a file', () => {
+    expect(refusalOf({ MAIL_URL_FILE: '/no/such/file' }, mail)).toBe(
+      'MAIL_URL_FILE: the file cannot be read (ENOENT)',
+    )
+  })
+
+  test('cannot be declared twice, nor under the name of a setting that every service has', () => {
+    class Other extends settings(z.object({ MAIL_URL: z.string() })) {}
+    class Port extends settings(z.object({ PORT: z.string() })) {}
+    const environment = { MAIL_URL: 'smtp://mail.example' }
+    expect(refusalOf(environment, mail, { name: 'other', settings: [Other] })).toBe(
+      'MAIL_URL: declared by the module other, and by the module mail',
+    )
+    expect(refusalOf(environment, { name: 'other', settings: [Port] })).toBe(
+      'PORT: declared by the module other, and by the kernel',
+    )
   })
 })

@@ -6,8 +6,8 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import type { FastifyInstance } from 'fastify'
-import { modules } from '../../src/container.js'
 import { createServer } from '../../src/kernel/http/server.js'
+import { modules } from '../../src/service-modules.js'
 import { silentLogger } from '../support/silent-logger.js'
 
 interface Operation {
@@ -24,7 +24,7 @@ beforeAll(async () => {
   app = await createServer({
     logger: silentLogger,
     modules,
-    surroundings: { commandBus: undefined as never, queryBus: undefined as never },
+    routeContext: { commandBus: undefined as never, queryBus: undefined as never },
     consistency: {
       check: undefined as never,
       applied: undefined as never,

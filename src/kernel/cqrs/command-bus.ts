@@ -91,7 +91,10 @@ export class CommandBus implements Bus<'command'> {
     command: Command,
   ): CommandHandler<Command> {
     const registered = this.handlers.commands.get(command.constructor as unknown as CommandClass)
-    if (!registered) throw new TypeError(`No module has a command ${command.constructor.name}`)
+    if (!registered)
+      throw new TypeError(
+        `${command.constructor.name} has no handler: no module lists a class with @commandHandler(${command.constructor.name})`,
+      )
     return registered.handler as CommandHandler<Command>
   }
 }

@@ -9,7 +9,7 @@ import {
   type QueryHandlerDeclaration,
 } from './handlers.js'
 import type { CommandClass, QueryClass } from './message.js'
-import type { ServiceModule } from './module.js'
+import { eventsOf, type ServiceModule } from './module.js'
 import { type Ambiguity, ambiguitiesIn, ambiguousIdsIn } from './spellings.js'
 
 /** Its message lists all mistakes in the modules, so that one start shows every one. */
@@ -22,107 +22,156 @@ export interface Registered<Declaration> {
   readonly handler: object
 }
 
+/** Between the two steps of the registry there is no handler yet. */
+interface Declared<Declaration> {
+  readonly declaration: Declaration
+  readonly handlerClass: AnyHandlerClass
+  handler: object
+}
+
 /**
- * Finds the handler of each message by the message's class. It is built once, at start. A message without a handler or
- * with two, and a dependency that the container cannot provide, stop the start.
+ * Finds the handler of each message by the message's class. A message with two handlers, and a dependency that the container
+ * cannot provide, stop the start.
  */
 export class HandlerRegistry {
-  readonly commands = new Map<CommandClass, Registered<CommandHandlerDeclaration>>()
-  readonly queries = new Map<QueryClass, Registered<QueryHandlerDeclaration>>()
-  readonly events = new Map<string, Registered<EventHandlerDeclaration>>()
-  readonly #problems: string[] = []
+  readonly #commands = new Map<CommandClass, Declared<CommandHandlerDeclaration>>()
+  readonly #queries = new Map<QueryClass, Declared<QueryHandlerDeclaration>>()
+  readonly #events = new Map<string, Declared<EventHandlerDeclaration>>()
 
-  /** @throws ModuleError */
-  constructor(modules: readonly ServiceModule[], container: Container) {
-    for (const handlerClass of modules.flatMap((module) => module.handlers))
-      this.#register(handlerClass, container)
-    for (const module of modules) this.#checkOffer(module)
-    this.#checkNames([...this.queries.keys()].map((query) => query.name))
-    this.#checkSpellings(modules.flatMap(({ events }) => events))
-    if (this.#problems.length > 0) throw new ModuleError(this.#problems.join('\n'))
+  /**
+   * Reads what the modules declare. The handlers do not exist yet: they may ask for the buses, which need the declarations.
+   *
+   * @throws ModuleError
+   */
+  constructor(modules: readonly ServiceModule[]) {
+    const handlerClasses = modules.flatMap(({ handlers = [] }) => handlers)
+    throwIfAny([
+      ...repeated(modules.map(({ name }) => name)).map((name) => `Two modules are named ${name}`),
+      ...handlerClasses.flatMap((handlerClass) => this.#declare(handlerClass)),
+      // A query's name is also the name of its cache: two queries of one name would get each other's answers.
+      ...repeated([...this.#queries.keys()].map(({ name }) => name)).map(
+        (name) => `Two queries are named ${name}`,
+      ),
+      ...modules.flatMap(misnamedEvents),
+      ...[...this.#queries.values()].flatMap(ambiguousQuery),
+      ...modules.flatMap(eventsOf).flatMap(ambiguousEvent),
+    ])
   }
 
-  #register(handlerClass: AnyHandlerClass, container: Container): void {
-    container.bind(handlerClass).toSelf().inSingletonScope()
-    const declaration = declarationOf(handlerClass)
-    let handler: object
+  get commands(): ReadonlyMap<CommandClass, Registered<CommandHandlerDeclaration>> {
+    return this.#commands
+  }
+
+  get queries(): ReadonlyMap<QueryClass, Registered<QueryHandlerDeclaration>> {
+    return this.#queries
+  }
+
+  /** By the name of the handler. */
+  get events(): ReadonlyMap<string, Registered<EventHandlerDeclaration>> {
+    return this.#events
+  }
+
+  /**
+   * Constructs the handlers.
+   *
+   * @throws ModuleError
+   */
+  construct(container: Container): void {
+    const declared = [...this.#commands.values(), ...this.#queries.values(), ...this.#events.values()]
+    throwIfAny(
+      declared.flatMap((one) => {
+        try {
+          container.bind(one.handlerClass).toSelf().inSingletonScope()
+          one.handler = container.get<object>(one.handlerClass)
+          return []
+        } catch (error) {
+          return [`The container cannot construct ${one.handlerClass.name}: ${reasonOf(error as Error)}`]
+        }
+      }),
+    )
+  }
+
+  #declare(handlerClass: AnyHandlerClass): string[] {
+    let declaration: HandlerDeclaration
     try {
-      handler = container.get<object>(handlerClass)
+      declaration = declarationOf(handlerClass)
     } catch (error) {
-      this.#problems.push(`The container cannot construct ${handlerClass.name}: ${(error as Error).message}`)
-      return
+      return [(error as Error).message]
     }
-    const doubled = this.#add(declaration, handler)
-    if (doubled) this.#problems.push(`${doubled} has two handlers; one of them is ${handlerClass.name}`)
-  }
-
-  /** @returns the name of the message if it has a handler already, else undefined */
-  #add(declaration: HandlerDeclaration, handler: object): string | undefined {
+    const handler = notConstructed
     switch (declaration.kind) {
       case 'command':
-        if (this.commands.has(declaration.message)) return declaration.message.name
-        this.commands.set(declaration.message, { declaration, handler })
-        return undefined
+        return addOnce(this.#commands, declaration.message, declaration.message.name, {
+          declaration,
+          handlerClass,
+          handler,
+        })
       case 'query':
-        if (this.queries.has(declaration.message)) return declaration.message.name
-        this.queries.set(declaration.message, { declaration, handler })
-        return undefined
+        return addOnce(this.#queries, declaration.message, declaration.message.name, {
+          declaration,
+          handlerClass,
+          handler,
+        })
       case 'event':
-        if (this.events.has(declaration.name)) return `The event handler name "${declaration.name}"`
-        this.events.set(declaration.name, { declaration, handler })
-        return undefined
+        return addOnce(this.#events, declaration.name, `The event handler name "${declaration.name}"`, {
+          declaration,
+          handlerClass,
+          handler,
+        })
     }
   }
+}
 
-  #checkOffer(module: ServiceModule): void {
-    for (const command of module.commands) {
-      if (!this.commands.has(command)) {
-        this.#problems.push(
-          `${command.name} has no handler: the module ${module.name} lists no class with @commandHandler(${command.name})`,
-        )
-      }
-    }
-    for (const query of module.queries) {
-      if (!this.queries.has(query)) {
-        this.#problems.push(
-          `${query.name} has no handler: the module ${module.name} lists no class with @queryHandler(${query.name})`,
-        )
-      }
-    }
-    for (const event of module.events) {
-      if (!event.eventName.startsWith(`${module.name}.`)) {
-        this.#problems.push(
-          `The event ${event.eventName} of the module ${module.name} must be named "${module.name}.…"`,
-        )
-      }
-    }
-  }
+const notConstructed = {}
 
-  /** A query's name is also the name of its cache: two queries of one name would get each other's answers. */
-  #checkNames(names: readonly string[]): void {
-    for (const name of names.filter((name, index) => names.indexOf(name) !== index)) {
-      this.#problems.push(`Two queries are named ${name}`)
-    }
-  }
+function throwIfAny(problems: readonly string[]): void {
+  if (problems.length > 0) throw new ModuleError(problems.join('\n'))
+}
 
-  /** Every value must have one spelling in the keys of queries and in events, or an event would not reach its entry. */
-  #checkSpellings(events: readonly DomainEventClass[]): void {
-    for (const [query, { declaration }] of this.queries) {
-      const { caching } = declaration
-      if (!caching) continue
-      const distinct = new Set<string>(caching.distinctSpellings)
-      for (const ambiguity of ambiguitiesIn(query.schema)) {
-        const [field = ''] = ambiguity.path.split(/[.[]/)
-        if (!distinct.has(field))
-          this.#problems.push(`The cached query ${query.name} ${keptApart(ambiguity)}`)
-      }
-    }
-    for (const event of events) {
-      for (const ambiguity of ambiguousIdsIn(event.schema)) {
-        this.#problems.push(`The event ${event.eventName} ${keptApart(ambiguity)}`)
-      }
-    }
-  }
+function addOnce<Key, Value extends { readonly handlerClass: AnyHandlerClass }>(
+  all: Map<Key, Value>,
+  key: Key,
+  what: string,
+  value: Value,
+): string[] {
+  if (all.has(key)) return [`${what} has two handlers; one of them is ${value.handlerClass.name}`]
+  all.set(key, value)
+  return []
+}
+
+/** Inversify's own message proposes a compiler option that this project leaves out (docs/adr/0020). */
+function reasonOf({ message }: Error): string {
+  return message.includes('missing metadata')
+    ? 'every parameter of its constructor needs @inject with the class that it asks for'
+    : message
+}
+
+function repeated(names: readonly string[]): string[] {
+  return names.filter((name, index) => names.indexOf(name) !== index)
+}
+
+function misnamedEvents(module: ServiceModule): string[] {
+  return eventsOf(module)
+    .filter(({ eventName }) => !eventName.startsWith(`${module.name}.`))
+    .map(
+      ({ eventName }) =>
+        `The event ${eventName} of the module ${module.name} must be named "${module.name}.…"`,
+    )
+}
+
+/** Every value must have one spelling in the keys of queries and in events, or an event would not reach its entry. */
+function ambiguousQuery({
+  declaration: { message, caching },
+}: Registered<QueryHandlerDeclaration>): string[] {
+  if (!caching) return []
+  const distinct = new Set<string>(caching.distinctSpellings)
+  return ambiguitiesIn(message.schema)
+    .filter(({ path }) => !distinct.has(path.split(/[.[]/)[0] ?? ''))
+    .map((ambiguity) => `The cached query ${message.name} ${keptApart(ambiguity)}`)
+}
+
+function ambiguousEvent({ eventName, schema }: DomainEventClass): string[] {
+  return ambiguousIdsIn(schema).map((ambiguity) => `The event ${eventName} ${keptApart(ambiguity)}`)
 }
 
 function keptApart({ path, form, spellings: [one, other], cure }: Ambiguity): string {

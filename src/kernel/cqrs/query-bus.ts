@@ -55,7 +55,10 @@ export class QueryBus implements Bus<'query'> {
   ): Promise<ResultOf<Query>> {
     const type = query.constructor as unknown as QueryClass
     const registered = this.handlers.queries.get(type)
-    if (!registered) throw new TypeError(`No module has a query ${type.name}`)
+    if (!registered)
+      throw new TypeError(
+        `${type.name} has no handler: no module lists a class with @queryHandler(${type.name})`,
+      )
     const handler = registered.handler as QueryHandler<Query>
     const cached = this.#cached.get(type)
     if (!cached) return this.#executeUncached(query, handler, consistency)

@@ -10,7 +10,7 @@ import fastify, {
   type FastifyRequest,
 } from 'fastify'
 import { validatorCompiler } from 'fastify-type-provider-zod'
-import type { ServiceModule } from '../cqrs/module.js'
+import type { RouteContext, ServiceModule } from '../cqrs/module.js'
 import type { Logger } from '../observability/logger.js'
 import { AllowedMethods } from './allowed-methods.js'
 import { bodyLimit, type ConnectionLimits, Connections } from './connections.js'
@@ -21,7 +21,6 @@ import { markModuleRoutes, openApiOptions } from './openapi.js'
 import { type Problem, problem, problemOf } from './problem.js'
 import { RequestLog } from './request-log.js'
 import { pathOf, refusalOf } from './request-rules.js'
-import type { RouteSurroundings } from './route-surroundings.js'
 
 /** The most bytes of a request's path with its query. */
 const pathLimit = 16_384
@@ -39,7 +38,7 @@ const keepAliveTimeout = 72_000
 export interface ServerOptions {
   readonly logger: Logger
   readonly modules: readonly ServiceModule[]
-  readonly surroundings: RouteSurroundings
+  readonly routeContext: RouteContext
   readonly consistency: ConsistencyPluginOptions
   readonly health: HealthReporter
   readonly connections: ConnectionLimits
@@ -165,7 +164,7 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
   await app.register(async (scope) => {
     addConsistency(scope, options.consistency)
     markModuleRoutes(scope)
-    for (const module of options.modules) await scope.register(module.routes(options.surroundings))
+    for (const { routes } of options.modules) if (routes) await scope.register(routes(options.routeContext))
   })
   return app
 }

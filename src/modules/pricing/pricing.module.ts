@@ -1,17 +1,17 @@
 import type { ServiceModule } from '../../kernel/cqrs/module.js'
-import { DeleteProduct, DeleteProductHandler } from './commands/delete-product.js'
-import { PutProduct, PutProductHandler } from './commands/put-product.js'
-import { RepriceCategory, RepriceCategoryHandler } from './commands/reprice-category.js'
-import { CategoryRepriced, ProductAdded, ProductChanged, ProductRemoved } from './domain/pricing-events.js'
+import { DeleteProductHandler } from './commands/delete-product.js'
+import { PutProductHandler } from './commands/put-product.js'
+import { RepriceCategoryHandler } from './commands/reprice-category.js'
+import * as pricingEvents from './domain/pricing-events.js'
+import { Product } from './domain/product.js'
 import { productRoutes } from './http/product-routes.js'
-import { GetProduct, GetProductHandler } from './queries/get-product.js'
-import { ListProducts, ListProductsHandler } from './queries/list-products.js'
+import { GetProductHandler } from './queries/get-product.js'
+import { ListProductsHandler } from './queries/list-products.js'
 
 export const pricingModule: ServiceModule = {
   name: 'pricing',
-  commands: [PutProduct, DeleteProduct, RepriceCategory],
-  queries: [GetProduct, ListProducts],
-  events: [ProductAdded, ProductChanged, ProductRemoved, CategoryRepriced],
+  entities: [Product],
+  events: pricingEvents,
   handlers: [
     PutProductHandler,
     DeleteProductHandler,

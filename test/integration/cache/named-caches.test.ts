@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import { expect, test } from '@jest/globals'
-import { modules } from '../../../src/container.js'
 import { type CacheDeclaration, Caches, declareCache } from '../../../src/kernel/cache/caches.js'
 import type { ServiceModule } from '../../../src/kernel/cqrs/module.js'
 import { on } from '../../../src/kernel/journal/invalidation-rules.js'
 import type { Node } from '../../../src/node.js'
+import { modules } from '../../../src/service-modules.js'
 import { overEveryTopology, ThingChanged } from '../../support/cache-cluster.js'
 import { newCacheInStep, untilExpired, untilInL2 } from '../../support/cache-reads.js'
 import { CountedLoads } from '../../support/counted-loads.js'
@@ -20,12 +20,8 @@ const nameOfOwn = (what: string) => `${what}-${randomUUID()}`
 function moduleWith(...caches: CacheDeclaration<unknown, never>[]): ServiceModule {
   return {
     name: 'thing',
-    commands: [],
-    queries: [],
     events: [ThingChanged],
-    handlers: [],
     caches,
-    routes: () => async () => {},
   }
 }
 

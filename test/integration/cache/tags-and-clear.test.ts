@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import { expect, test } from '@jest/globals'
-import { modules } from '../../../src/container.js'
 import { declareCache } from '../../../src/kernel/cache/caches.js'
 import type { HybridCache } from '../../../src/kernel/cache/hybrid-cache.js'
 import type { ServiceModule } from '../../../src/kernel/cqrs/module.js'
 import type { Node } from '../../../src/node.js'
+import { modules } from '../../../src/service-modules.js'
 import { overEveryTopology } from '../../support/cache-cluster.js'
 import { ask, messagesAfter, newCacheInStep, type OnAllNodes, untilInL2 } from '../../support/cache-reads.js'
 import { CountedLoads, FailingLoads, originIsDown } from '../../support/counted-loads.js'
@@ -197,15 +197,7 @@ overEveryTopology('tags and clear', (cluster, { tiers, nodeCount }) => {
   if (tiers !== 'L1 only' && nodeCount === 3) {
     test('a node that starts after a removal does not serve what L2 still has of it', async () => {
       const things = declareCache<string>({ name: `things-${randomUUID()}` })
-      const module: ServiceModule = {
-        name: 'things',
-        commands: [],
-        queries: [],
-        events: [],
-        handlers: [],
-        caches: [things],
-        routes: () => async () => {},
-      }
+      const module: ServiceModule = { name: 'things', caches: [things] }
       const start = async (): Promise<Node> => {
         const started = await startTestNode(cluster().database, { offered: [...modules, module] })
         await until('Redis is connected', () => started.parts.redis?.status === 'ready')

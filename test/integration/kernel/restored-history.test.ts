@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
-import { modules } from '../../../src/container.js'
 import type { Node } from '../../../src/node.js'
+import { modules } from '../../../src/service-modules.js'
 import {
   createFreshDatabase,
   type FreshDatabase,
@@ -17,7 +17,7 @@ import { getUser, registerUser, renameUser } from '../../support/users.js'
 /** Without event handlers no position is taken by what they write: the test alone numbers. */
 const offered = [...modules, scriptedModule].map((module) => ({
   ...module,
-  handlers: module.handlers.filter(({ name }) => !/Reaction|WriteWelcomeMessage/.test(name)),
+  handlers: (module.handlers ?? []).filter(({ name }) => !/Reaction|WriteWelcomeMessage/.test(name)),
 }))
 
 let database: FreshDatabase

@@ -1,6 +1,6 @@
 import 'reflect-metadata'
 import { describe, expect, test } from '@jest/globals'
-import { Container } from 'inversify'
+import { Container, inject } from 'inversify'
 import { z } from 'zod'
 import { HandlerRegistry, ModuleError } from '../../../src/kernel/cqrs/handler-registry.js'
 import { commandHandler, eventHandler, queryHandler } from '../../../src/kernel/cqrs/handlers.js'
@@ -40,21 +40,15 @@ class Undeclared {
   async execute(): Promise<void> {}
 }
 
+const ships = z.strictObject({ id: z.string() })
+
 function module(parts: Partial<ServiceModule>): ServiceModule {
-  return {
-    name: 'orders',
-    commands: [],
-    queries: [],
-    events: [],
-    handlers: [],
-    routes: () => async () => {},
-    ...parts,
-  }
+  return { name: 'orders', ...parts }
 }
 
 function problemsOf(...modules: ServiceModule[]): string[] {
   try {
-    new HandlerRegistry(modules, new Container())
+    new HandlerRegistry(modules).construct(new Container())
   } catch (error) {
     expect(error).toBeInstanceOf(ModuleError)
     return (error as Error).message.split('\n')
@@ -64,32 +58,19 @@ function problemsOf(...modules: ServiceModule[]): string[] {
 
 describe('the handler registry', () => {
   test('finds each message’s handler by the message’s class', () => {
-    const registry = new HandlerRegistry(
-      [
-        module({
-          commands: [Ship],
-          queries: [GetOrder],
-          events: [Shipped],
-          handlers: [ShipHandler, GetOrderHandler, TellHandler],
-        }),
-      ],
-      new Container(),
-    )
+    const registry = new HandlerRegistry([
+      module({ events: [Shipped], handlers: [ShipHandler, GetOrderHandler, TellHandler] }),
+    ])
+    registry.construct(new Container())
     expect(registry.commands.get(Ship)?.handler).toBeInstanceOf(ShipHandler)
     expect(registry.queries.get(GetOrder)?.handler).toBeInstanceOf(GetOrderHandler)
     expect(registry.events.get('orders.tell')?.handler).toBeInstanceOf(TellHandler)
   })
 
-  test('an offered command without a handler is an error at start', () => {
-    expect(problemsOf(module({ commands: [Cancel] }))).toEqual([
-      expect.stringContaining('Cancel has no handler'),
-    ])
-  })
-
   test('a second handler is an error at start, in another module too', () => {
     expect(
       problemsOf(
-        module({ commands: [Ship], handlers: [ShipHandler] }),
+        module({ handlers: [ShipHandler] }),
         module({ name: 'other', handlers: [SecondShipHandler] }),
       ),
     ).toEqual([expect.stringContaining('Ship has two handlers')])
@@ -101,8 +82,18 @@ describe('the handler registry', () => {
     ])
   })
 
+  test('two modules of one name are an error at start', () => {
+    expect(problemsOf(module({}), module({}))).toEqual(['Two modules are named orders'])
+  })
+
   test('an event outside its module’s name is an error at start', () => {
     expect(problemsOf(module({ events: [Foreign] }))).toEqual([expect.stringContaining('stock.moved')])
+  })
+
+  test('the events of a module are the event classes that its events file exports, beside whatever else that exports', () => {
+    expect(
+      problemsOf(module({ events: { Shipped, ships, Foreign, note: 'text', helper: () => {} } })),
+    ).toEqual([expect.stringContaining('stock.moved')])
   })
 
   test('two queries of one name are an error at start: they would answer each other’s questions', () => {
@@ -116,42 +107,44 @@ describe('the handler registry', () => {
         return ''
       }
     }
-    expect(
-      problemsOf(module({ queries: [GetOrder, Twin], handlers: [GetOrderHandler, TwinHandler] })),
-    ).toEqual(['Two queries are named GetOrder'])
+    expect(problemsOf(module({ handlers: [GetOrderHandler, TwinHandler] }))).toEqual([
+      'Two queries are named GetOrder',
+    ])
   })
 
   test('one start shows every mistake', () => {
     const problems = problemsOf(
-      module({
-        commands: [Ship, Cancel],
-        queries: [GetOrder],
-        events: [Foreign],
-        handlers: [ShipHandler, SecondShipHandler],
-      }),
+      module({ events: [Foreign], handlers: [ShipHandler, SecondShipHandler, Undeclared] }),
+      module({}),
     )
     expect(problems).toHaveLength(4)
   })
 
   test('a class without a decorator is an error at start', () => {
-    expect(() => new HandlerRegistry([module({ handlers: [Undeclared] })], new Container())).toThrow(
+    expect(problemsOf(module({ handlers: [Undeclared] }))).toEqual([
       'Undeclared has no @commandHandler, @queryHandler or @eventHandler',
-    )
+    ])
   })
 
-  test('a dependency that nobody provides is an error at start', () => {
+  test('a dependency that nobody provides is an error at start that names the handler', () => {
     class Missing {}
     @commandHandler(Cancel)
     class NeedyHandler {
+      constructor(@inject(Missing) readonly missing: Missing) {}
+      async execute(): Promise<void> {}
+    }
+    expect(problemsOf(module({ handlers: [NeedyHandler] })).join(' ')).toMatch(/NeedyHandler.*Missing/)
+  })
+
+  test('a constructor parameter without @inject is an error at start that says so', () => {
+    class Missing {}
+    @commandHandler(Cancel)
+    class ForgetfulHandler {
       constructor(readonly missing: Missing) {}
       async execute(): Promise<void> {}
     }
-    expect(
-      () =>
-        new HandlerRegistry(
-          [module({ commands: [Cancel], handlers: [NeedyHandler] })],
-          new Container({ defaultScope: 'Singleton' }),
-        ),
-    ).toThrow()
+    expect(problemsOf(module({ handlers: [ForgetfulHandler] })).join(' ')).toMatch(
+      /^The container cannot construct ForgetfulHandler: .*@inject[^.]*$/,
+    )
   })
 })

@@ -45,7 +45,7 @@ beforeAll(async () => {
         })
       },
     }),
-    surroundings: { commandBus: undefined as never, queryBus: undefined as never },
+    routeContext: { commandBus: undefined as never, queryBus: undefined as never },
     consistency: {
       check: undefined as never,
       applied: new AppliedJournal(new LastInvalidations(256), new InvalidationRules(), logger),

@@ -81,12 +81,11 @@ describe('the key of a cached query', () => {
     }
     const handlers = new HandlerRegistry(
       oneModule({
-        queries: [GetThing, ListThings, GetReport],
         events: [ThingChanged],
         handlers: [GetThingHandler, ListThingsHandler, GetReportHandler],
       }),
-      new Container(),
     )
+    handlers.construct(new Container())
     const caches = new Caches(node.surroundings, node.rules, {
       entry: { ...defaultEntryOptions, clusterSingleFlight: false },
       limits: { maxEntries: 1_000 },

@@ -1,6 +1,5 @@
 import 'reflect-metadata'
 import { describe, expect, test } from '@jest/globals'
-import { Container } from 'inversify'
 import { HandlerRegistry, ModuleError } from '../../../src/kernel/cqrs/handler-registry.js'
 import { queryHandler } from '../../../src/kernel/cqrs/handlers.js'
 import { query } from '../../../src/kernel/cqrs/message.js'
@@ -21,7 +20,7 @@ function problemsOf(field: z.ZodType, distinct: readonly string[] = []): string[
       return { id: '' }
     }
   }
-  return linesOf({ queries: [GetThing], handlers: [GetThingHandler] })
+  return linesOf({ handlers: [GetThingHandler] })
 }
 
 function problemsOfEvent(field: z.ZodType): string[] {
@@ -30,7 +29,7 @@ function problemsOfEvent(field: z.ZodType): string[] {
 
 function linesOf(parts: Parameters<typeof oneModule>[0]): string[] {
   try {
-    new HandlerRegistry(oneModule(parts), new Container())
+    new HandlerRegistry(oneModule(parts))
   } catch (error) {
     expect(error).toBeInstanceOf(ModuleError)
     return (error as Error).message.split('\n')

@@ -1,9 +1,9 @@
 import type { FastifyPluginAsync } from 'fastify'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { z } from 'zod'
+import type { RouteContext } from '../../../kernel/cqrs/module.js'
 import { preconditionOf, sendRepresentation } from '../../../kernel/http/entity-tag.js'
 import { problemAnswer } from '../../../kernel/http/openapi.js'
-import type { RouteSurroundings } from '../../../kernel/http/route-surroundings.js'
 import { DeleteFeatureFlag } from '../commands/delete-feature-flag.js'
 import { PutFeatureFlag } from '../commands/put-feature-flag.js'
 import { featureFlagNotFound } from '../domain/feature-flag-not-found.js'
@@ -20,7 +20,7 @@ import { ListFeatureFlags } from '../queries/list-feature-flags.js'
 const tags = ['feature-flags']
 const params = z.strictObject({ name: FeatureFlagName })
 
-export function featureFlagRoutes({ commandBus, queryBus }: RouteSurroundings): FastifyPluginAsync {
+export function featureFlagRoutes({ commandBus, queryBus }: RouteContext): FastifyPluginAsync {
   return async (fastify) => {
     const app = fastify.withTypeProvider<ZodTypeProvider>()
 

@@ -1,9 +1,9 @@
 import type { FastifyPluginAsync } from 'fastify'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { z } from 'zod'
+import type { RouteContext } from '../../../kernel/cqrs/module.js'
 import { preconditionOf, refusePrecondition, sendRepresentation } from '../../../kernel/http/entity-tag.js'
 import { problemAnswer } from '../../../kernel/http/openapi.js'
-import type { RouteSurroundings } from '../../../kernel/http/route-surroundings.js'
 import { DeleteProduct } from '../commands/delete-product.js'
 import { PutProduct } from '../commands/put-product.js'
 import { RepriceCategory } from '../commands/reprice-category.js'
@@ -25,7 +25,7 @@ import { ListProducts } from '../queries/list-products.js'
 const tags = ['pricing']
 const params = z.strictObject({ sku: Sku })
 
-export function productRoutes({ commandBus, queryBus }: RouteSurroundings): FastifyPluginAsync {
+export function productRoutes({ commandBus, queryBus }: RouteContext): FastifyPluginAsync {
   return async (fastify) => {
     const app = fastify.withTypeProvider<ZodTypeProvider>()
 

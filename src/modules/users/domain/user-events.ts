@@ -20,3 +20,8 @@ export class UserPermissionsChanged extends domainEvent(
 ) {}
 
 export class UserDeleted extends domainEvent('users.user-deleted', z.object({ userId })) {}
+
+export class WelcomeMessageWritten extends domainEvent(
+  'users.welcome-message-written',
+  z.object({ userId }),
+) {}

@@ -1,10 +1,6 @@
 import { Column, Entity, PrimaryColumn } from 'typeorm'
-import { AggregateRoot, domainEvent, Uuid, z } from '../../../kernel/domain/index.js'
-
-export class WelcomeMessageWritten extends domainEvent(
-  'users.welcome-message-written',
-  z.object({ userId: Uuid }),
-) {}
+import { AggregateRoot } from '../../../kernel/domain/index.js'
+import { WelcomeMessageWritten } from './user-events.js'
 
 /** An example of what a service does for a new user. There is one row for each user, however often the event is delivered. */
 @Entity('welcome_message')

@@ -1,10 +1,10 @@
 import type { FastifyPluginAsync } from 'fastify'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { z } from 'zod'
+import type { RouteContext } from '../../../kernel/cqrs/module.js'
 import { DomainError } from '../../../kernel/domain/index.js'
 import { preconditionOf, refusePrecondition, sendRepresentation } from '../../../kernel/http/entity-tag.js'
 import { problemAnswer } from '../../../kernel/http/openapi.js'
-import type { RouteSurroundings } from '../../../kernel/http/route-surroundings.js'
 import { ChangeUser } from '../commands/change-user.js'
 import { DeleteUser } from '../commands/delete-user.js'
 import { RegisterUser } from '../commands/register-user.js'
@@ -15,7 +15,7 @@ import { Email, Permissions, UserId, UserName, UserView } from '../user-view.js'
 const tags = ['users']
 const params = z.strictObject({ id: UserId })
 
-export function userRoutes({ commandBus, queryBus }: RouteSurroundings): FastifyPluginAsync {
+export function userRoutes({ commandBus, queryBus }: RouteContext): FastifyPluginAsync {
   return async (fastify) => {
     const app = fastify.withTypeProvider<ZodTypeProvider>()
 
