@@ -17,8 +17,10 @@ interface SettingsClassOf<Schema extends z.ZodObject> {
  * Declares environment variables of a module. Each field of the schema has the name of a variable and gets its text; a variable
  * that is empty counts as not set.
  *
- * ```ts
- * export class MailSettings extends settings(z.object({ MAIL_URL: z.url() })) {}
+ * ```ts from test/integration/kernel/modules.test.ts#CourierSettings
+ * class CourierSettings extends settings(
+ *   z.object({ COURIER_NAME: z.string(), COURIER_ATTEMPTS: z.coerce.number().int().default(3) }),
+ * ) {}
  * ```
  *
  * A module lists the class under `settings`. An invalid value stops the start with one line that names the variable. Every
