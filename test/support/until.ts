@@ -1,8 +1,12 @@
-/** Waits for a condition that must come true, at most 10 s. */
-export async function until(what: string, condition: () => Promise<boolean> | boolean): Promise<void> {
-  const limit = performance.now() + 10_000
+/** Waits for a condition that must come true, by default at most 10 s. */
+export async function until(
+  what: string,
+  condition: () => Promise<boolean> | boolean,
+  limitMs = 10_000,
+): Promise<void> {
+  const limit = performance.now() + limitMs
   while (!(await condition())) {
-    if (performance.now() > limit) throw new Error(`Waited 10 s in vain: ${what}`)
+    if (performance.now() > limit) throw new Error(`Waited ${limitMs / 1_000} s in vain: ${what}`)
     await new Promise((resolve) => setTimeout(resolve, 5))
   }
 }

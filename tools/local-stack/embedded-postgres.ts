@@ -56,7 +56,8 @@ async function makeExecutable(program: string): Promise<void> {
   }
 }
 
-async function isReachable(path: string): Promise<boolean> {
+/** Whether any user can enter a folder and all above it. */
+export async function isReachable(path: string): Promise<boolean> {
   for (let folder = path; ; folder = dirname(folder)) {
     if (((await stat(folder)).mode & 0o001) === 0) return false
     if (folder === dirname(folder)) return true

@@ -19,12 +19,12 @@ export class PortTaken extends Error {
   }
 }
 
-/** Whether no process listens on a port of 127.0.0.1 at this moment. */
-export function isFree(port: number): Promise<boolean> {
+/** Whether a process could listen on a port at this moment. */
+export function isFree(port: number, host = '127.0.0.1'): Promise<boolean> {
   return new Promise((resolve) => {
     const probe = createServer()
     probe.once('error', () => resolve(false))
-    probe.listen({ port, host: '127.0.0.1', exclusive: true }, () => probe.close(() => resolve(true)))
+    probe.listen({ port, host, exclusive: true }, () => probe.close(() => resolve(true)))
   })
 }
 

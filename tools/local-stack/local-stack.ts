@@ -13,6 +13,8 @@ export interface LocalStackOptions {
   readonly redis?: boolean | undefined
   /** Whether commits on the private Postgres survive a crash of the machine. By default they do not, which is faster. */
   readonly fsync?: boolean | undefined
+  /** A folder where the private Postgres keeps its data from one stack to the next. By default they go with the stack. */
+  readonly keptData?: string | undefined
   /** Contains `DATABASE_URL`, `REDIS_URL` and `PATH` (to find the Redis program); `process.env` by default. */
   readonly env?: NodeJS.ProcessEnv | undefined
 }
@@ -84,7 +86,7 @@ async function choosePostgres(
 ): Promise<{ url: string; superuserUrl: string | undefined }> {
   const given = options.databaseUrl ?? env.DATABASE_URL
   if (!given) {
-    const server = await startPostgres(folder.path, options.fsync ?? false)
+    const server = await startPostgres(folder.path, options.fsync ?? false, options.keptData)
     folder.watch(server.pid)
     return server
   }
