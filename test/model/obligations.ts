@@ -14,6 +14,8 @@ export interface Outcome {
   readonly cache: CacheName
   readonly keys: readonly string[]
   readonly options: EntryOptions
+  /** Those of them that the call itself has passed. */
+  readonly chosen: Partial<EntryOptions> | undefined
   /** Ms at which it ended, and what its node had applied by then. */
   readonly at: number
   readonly place: Place
@@ -77,11 +79,11 @@ export class Obligations {
   }
 
   #failureIsHidden(
-    { at, place, options, error, keys, sentToken, arrival }: Outcome,
+    { at, place, options, chosen, error, keys, sentToken, arrival }: Outcome,
     key: string,
     { load, usableUntil }: Remembered,
   ): void {
-    const allows = load.adapted.failSafe ?? options.failSafe
+    const allows = chosen?.failSafe ?? load.adapted.failSafe ?? options.failSafe
     if (!error || keys.length > 1 || !allows || sentToken || at >= usableUntil) return
     const standing = this.#worstOf(load, place)
     if (standing === 'removed' || (standing === 'superseded' && !options.allowInvalidated)) return

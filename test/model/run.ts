@@ -244,7 +244,9 @@ class Run {
         options,
         told,
       )
-      if (value) session.sawRows(this.#rowsOf(value), (row, version) => this.#judge.versionOf(row, version))
+      // There is no token that stands for what a peek has shown.
+      if (value && how !== 'peek')
+        session.sawRows(this.#rowsOf(value), (row, version) => this.#judge.versionOf(row, version))
       if (read.spoils && value) spoil(value)
     }
     if (how !== 'peek') session.answered(request.token)
@@ -253,7 +255,7 @@ class Run {
   /** Only where no trouble excuses it. */
   #owed(
     node: TestNode,
-    { cache, keys, how }: Read,
+    { cache, keys, how, call }: Read,
     arrival: Arrival,
     outcome: Pick<Outcome, 'sentToken' | 'options' | 'stale' | 'loads' | 'error'>,
   ): void {
@@ -261,7 +263,15 @@ class Run {
     const isTroubled = this.#cluster.postgresWasAwayAt + recoveryMs >= arrival.at
     if (isTroubled || !this.#clocksAreRight) return
     const place = node.service.applied.stamp()
-    this.#obligations.check({ ...outcome, arrival, cache, keys, at: this.#cluster.now, place })
+    this.#obligations.check({
+      ...outcome,
+      arrival,
+      cache,
+      keys,
+      chosen: call.entry,
+      at: this.#cluster.now,
+      place,
+    })
   }
 
   #answered(
