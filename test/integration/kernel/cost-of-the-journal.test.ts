@@ -4,7 +4,8 @@ import { DataSource } from 'typeorm'
 import { PostgresJournal } from '../../../src/kernel/journal/postgres-journal.js'
 import { EventDeliveries } from '../../../src/kernel/outbox/event-deliveries.js'
 import { Connections } from '../../../src/kernel/persistence/connections.js'
-import { createFreshDatabase, type FreshDatabase } from '../../support/fresh-database.js'
+import { createFreshDatabase, type FreshDatabase, serverUrl } from '../../support/fresh-database.js'
+import { until } from '../../support/until.js'
 
 /** Postgres plans a prepared statement, or one of a function, for good when it has run this often. */
 const runsUntilPlanned = 7
@@ -13,14 +14,19 @@ const journalLength = 20_000
 let database: FreshDatabase
 /** One connection, so that what was planned on it stays planned. */
 let dataSource: DataSource
+/** Has a transaction open in another database of the server, as a test that runs at the same time may have. */
+let neighbour: pg.Client
 
 beforeEach(async () => {
+  neighbour = new pg.Client(serverUrl())
+  await neighbour.connect()
   database = await createFreshDatabase()
   dataSource = await new DataSource({ type: 'postgres', url: database.url, poolSize: 1 }).initialize()
   // Statistics come when they are due, which a busy journal outruns by thousands of events.
   await dataSource.query('alter table aftercommit_kernel.outbox_message set (autovacuum_enabled = off)')
 })
 afterEach(async () => {
+  await neighbour.end()
   await dataSource.destroy()
   await database.drop()
 })
@@ -105,6 +111,8 @@ for (const [when, { planned, grown }] of Object.entries(statistics)) {
   for (const [what, step] of Object.entries(steps)) {
     test(`${what} looks at no more rows in a long journal, by statistics ${when}`, async () => {
       await new EventDeliveries(new Connections(dataSource)).register(['the-handler'])
+      await neighbour.query('start transaction')
+      await neighbour.query('select pg_current_xact_id()')
       await planned?.()
       for (let run = 0; run < runsUntilPlanned; run++) await step()
       await insertEvents(journalLength)
@@ -112,11 +120,17 @@ for (const [when, { planned, grown }] of Object.entries(statistics)) {
       // A commit that is flushed, and the positions with it: before that nobody may mark as dead what they replace (ADR 14).
       await dataSource.query('create table flushed ()')
       await grown?.()
-      // The first of them passes what is dead in the index, and marks it so that nobody does again.
       await step()
-      const before = await rowsLookedAt()
-      for (let run = 0; run < 10; run++) await step()
-      expect(((await rowsLookedAt()) - before) / 10).toBeLessThan(100)
+      await neighbour.query('commit')
+      // The first of them passes what is dead in the index, and marks it so that nobody does again. While any transaction of the
+      // server is older than those rows, also one of another database, as of tests that run beside this one, it may not.
+      const rowsOfAStep = async (runs: number) => {
+        const before = await rowsLookedAt()
+        for (let run = 0; run < runs; run++) await step()
+        return ((await rowsLookedAt()) - before) / runs
+      }
+      await until('a step looks at few rows', async () => (await rowsOfAStep(1)) < 100, 30_000)
+      expect(await rowsOfAStep(10)).toBeLessThan(100)
     })
   }
 }
