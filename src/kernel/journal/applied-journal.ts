@@ -26,6 +26,9 @@ export interface JournalObserver {
   caughtUp?(reach: { readonly from: number; readonly to: number }): void
 }
 
+/** Types come from whoever can insert an event, so there may be any number of them. */
+const mostIgnoredTypes = 100
+
 /** Whether the whole batch could be applied, or only what came before a gap. */
 export type Applied = 'applied' | 'gap'
 
@@ -51,6 +54,7 @@ export class AppliedJournal {
   /** The last position of each numbering call before the present one. */
   #before: Place[] = []
   #lastCheck = { startedAt: Number.NEGATIVE_INFINITY, head: 0 }
+  readonly #ignoredTypes = new Set<string>()
   readonly #observers: JournalObserver[] = []
   readonly #messageListeners = new Set<(message: JournalMessage) => void>()
 
@@ -221,6 +225,7 @@ export class AppliedJournal {
       for (const invalidating of effect.invalidate) this.#invalidate(invalidating, message)
       if (effect.reason)
         this.logger.warn({ position, reason: effect.reason }, 'a module’s caches were flushed')
+      if (effect.ignored) this.#ignored(message, effect.ignored)
     }
     if (numberingId !== this.#numberingId) {
       const leftOff = this.#present()
@@ -257,6 +262,13 @@ export class AppliedJournal {
     this.statistics.flushes++
     this.logger.warn({ position, reason }, 'all caches were flushed')
     this.#tell((observer) => observer.flushed?.({ position, reason }))
+  }
+
+  /** Logs each type once, because a start reads old events again, also those of a module that is gone. */
+  #ignored({ position, type }: JournalMessage, reason: string): void {
+    if (this.#ignoredTypes.has(type) || this.#ignoredTypes.size >= mostIgnoredTypes) return
+    this.#ignoredTypes.add(type)
+    this.logger.warn({ position, reason }, 'an event has made nothing stale')
   }
 
   #tell(what: (observer: JournalObserver) => void): void {

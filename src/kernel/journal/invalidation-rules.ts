@@ -104,7 +104,13 @@ export interface Invalidating {
  * may have been a removal flushes with `remove`.
  */
 export type Effect =
-  | { readonly invalidate: readonly Invalidating[]; readonly reason?: string }
+  | {
+      readonly invalidate: readonly Invalidating[]
+      /** Why more is invalidated than the event says. */
+      readonly reason?: string
+      /** Why nothing is invalidated, although the event is unknown. */
+      readonly ignored?: string
+    }
   | { readonly flush: 'supersede' | 'remove'; readonly reason: string }
 
 type Mapper = (payload: never) => Invalidating
@@ -122,10 +128,11 @@ export class InvalidationRules {
   readonly #rules = new Map<string, Rule>()
   readonly #listenersByModule = new Map<string, Set<string>>()
   readonly #known = new Set<string>()
+  readonly #modules = new Set<string>()
 
   /** @param events every event of every module, including those without a listener */
   constructor(events: readonly DomainEventClass[] = []) {
-    for (const event of events) this.#known.add(event.eventName)
+    for (const event of events) this.#know(event)
   }
 
   /** Declares that `mapping.event` makes entries of the cache stale. */
@@ -145,7 +152,7 @@ export class InvalidationRules {
     event: Event,
     mapper: (payload: PayloadOf<Event>) => Invalidating,
   ): void {
-    this.#known.add(event.eventName)
+    this.#know(event)
     const rule = this.#rules.get(event.eventName) ?? { event, mappers: [] }
     rule.mappers.push(mapper)
     this.#rules.set(event.eventName, rule)
@@ -177,10 +184,25 @@ export class InvalidationRules {
     if (moduleOf(type) === kernelModule) return flush(type, `${type} is unknown here`)
     // A newer version of the service raised it. Only queries that listen to its module can depend on it. So the other caches
     // keep their entries during a rolling upgrade.
-    const listeners = this.#listenersByModule.get(moduleOf(type))
-    if (!listeners) return { invalidate: [] }
-    const names = [...listeners].map(dependencyOn.cache)
-    return { invalidate: [{ kind: 'supersede', names }], reason: `the event ${type} is unknown here` }
+    const module = moduleOf(type)
+    const listeners = this.#listenersByModule.get(module)
+    if (listeners) {
+      const names = [...listeners].map(dependencyOn.cache)
+      return { invalidate: [{ kind: 'supersede', names }], reason: `the event ${type} is unknown here` }
+    }
+    // It cannot be refused: a newer version of the service may have a module that this one has not.
+    const event = `the event ${type.slice(0, 100)}`
+    return {
+      invalidate: [],
+      ignored: this.#modules.has(module)
+        ? `${event} is unknown here, and no cache listens to its module`
+        : `${event} is of no module here; the modules are ${[...this.#modules].sort().join(', ')}`,
+    }
+  }
+
+  #know({ eventName }: DomainEventClass): void {
+    this.#known.add(eventName)
+    if (moduleOf(eventName) !== kernelModule) this.#modules.add(moduleOf(eventName))
   }
 }
 

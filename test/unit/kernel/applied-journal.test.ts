@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
 import fc from 'fast-check'
+import { pino } from 'pino'
 import { CacheInvalidated, declareCacheInvalidated } from '../../../src/kernel/cache/cache-invalidated.js'
 import { domainEvent, z } from '../../../src/kernel/domain/index.js'
 import { AppliedJournal } from '../../../src/kernel/journal/applied-journal.js'
@@ -12,12 +13,13 @@ import { silentLogger } from '../../support/silent-logger.js'
 class Renamed extends domainEvent('shop.renamed', z.object({ id: z.string() })) {}
 class Unheard extends domainEvent('shop.unheard', z.object({ id: z.string() })) {}
 class Fragile extends domainEvent('shop.fragile', z.object({ id: z.string() })) {}
+class Swept extends domainEvent('yard.swept', z.object({ id: z.string() })) {}
 class Moved extends domainEvent('depot.moved', z.object({ id: z.string() })) {}
 
 const epoch = '00000000000000e1'
 
-function journal() {
-  const rules = new InvalidationRules([Renamed, Unheard, Fragile, Moved])
+function journal(logger = silentLogger) {
+  const rules = new InvalidationRules([Renamed, Unheard, Fragile, Moved, Swept])
   rules.declare(
     'ShopQuery',
     on(Renamed, ({ id }) => ({ keys: [id], tags: [`shop:${id}`] })),
@@ -33,7 +35,7 @@ function journal() {
     on(Moved, ({ id }) => ({ keys: [id] })),
   )
   declareCacheInvalidated(rules)
-  const applied = new AppliedJournal(new LastInvalidations(65_536, 1), rules, silentLogger)
+  const applied = new AppliedJournal(new LastInvalidations(65_536, 1), rules, logger)
   applied.enterEpoch(epoch, 0, null)
   /** Whether a value that was loaded at `position` may still be served. */
   const fresh = (position: number, ...names: string[]) =>
@@ -158,6 +160,21 @@ describe('applying the journal', () => {
     expect(fresh(0, shopA, anyShop)).toBe(true)
     expect(fresh(0, depotA, anyDepot)).toBe(true)
     expect(applied.position).toBe(1)
+  })
+
+  test.each([
+    ['shops.renamed', 'the event shops.renamed is of no module here; the modules are depot, shop, yard'],
+    ['Renamed', 'the event Renamed is of no module here; the modules are depot, shop, yard'],
+    ['yard.swept-twice', 'the event yard.swept-twice is unknown here, and no cache listens to its module'],
+  ])('the unknown event %s, which makes nothing stale, is logged once', (type, reason) => {
+    const lines: unknown[] = []
+    const { applied, fresh } = journal(pino({}, { write: (line) => lines.push(JSON.parse(line)) }))
+    applied.apply([message(1, type), message(2, type), message(3, 'yard.swept')])
+    expect(applied.position).toBe(3)
+    expect(fresh(0, dependencyOn.key('ShopQuery', 'a'), dependencyOn.cache('ShopQuery'))).toBe(true)
+    expect(lines).toEqual([
+      expect.objectContaining({ level: 40, position: 1, reason, msg: 'an event has made nothing stale' }),
+    ])
   })
 
   test('a flush makes stale what was loaded before, and continues at the head', () => {
