@@ -46,6 +46,15 @@ module.exports = {
       },
     },
     {
+      name: 'use-cases-know-no-http',
+      comment:
+        'Commands and queries also run from event handlers, schedules and tests. A header that only HTTP has belongs ' +
+        'in a route, which makes a field of the command from it.',
+      severity: 'error',
+      from: { path: '^src/modules/[^/]+/(commands|queries|events|domain)/' },
+      to: { path: '^src/kernel/http/' },
+    },
+    {
       name: 'only-journal-and-cache-know-redis',
       comment:
         'Redis only hurries. Whoever else talked to it would sooner or later decide something by what it says.',

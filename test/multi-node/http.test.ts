@@ -159,8 +159,12 @@ describe('the HTTP interface', () => {
     const etag = headers.get('etag')!
     const answer = await call('GET', `/users/${body.id}`, undefined, { 'if-none-match': etag })
     expect([answer.status, answer.body]).toEqual([304, undefined])
-    await call('PATCH', `/users/${body.id}`, { name: 'New' })
-    expect((await call('GET', `/users/${body.id}`, undefined, { 'if-none-match': etag })).status).toBe(200)
+    const written = await call('PATCH', `/users/${body.id}`, { name: 'New' })
+    const afterwards = {
+      'if-none-match': etag,
+      'consistency-token': written.headers.get('consistency-token')!,
+    }
+    expect((await call('GET', `/users/${body.id}`, undefined, afterwards)).status).toBe(200)
   })
 
   test('a change that changes nothing keeps the version', async () => {

@@ -2,7 +2,7 @@
 export async function until(
   what: string,
   condition: () => Promise<boolean> | boolean,
-  limitMs = 10_000,
+  limitMs = 30_000,
 ): Promise<void> {
   const limit = performance.now() + limitMs
   while (!(await condition())) {

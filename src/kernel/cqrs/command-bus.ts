@@ -1,10 +1,11 @@
 import type { Clock } from '../clock.js'
+import type { Precondition } from '../domain/precondition.js'
 import type { Faults } from '../faults.js'
 import type { Consistency } from '../journal/consistency.js'
 import type { Logger } from '../observability/logger.js'
 import type { Dispatcher } from '../outbox/dispatcher.js'
-import { isTransientConflict } from '../persistence/persistence-errors.js'
-import { currentScope } from '../persistence/transaction-scope.js'
+import { isTransientConflict, UnitOfWorkError } from '../persistence/persistence-errors.js'
+import { currentScope, requireScope } from '../persistence/transaction-scope.js'
 import type { Committed, UnitOfWork } from '../persistence/unit-of-work.js'
 import type { HandlerRegistry } from './handler-registry.js'
 import type { CommandHandler } from './handlers.js'
@@ -49,7 +50,7 @@ export class CommandBus implements Bus<'command'> {
     const checked = validated(command)
     const handler = this.#handlerOf(checked)
     const nested = currentScope() !== undefined
-    const committed = await this.#commit(() => handler.execute(checked), nested, consistency)
+    const committed = await this.#commit(() => execute(handler, checked), nested, consistency)
     // Outside of the attempts, because an error after COMMIT must not run the command again.
     if (!nested) await this.#afterCommit(committed, consistency)
     return committed.result
@@ -97,4 +98,22 @@ export class CommandBus implements Bus<'command'> {
       )
     return registered.handler as CommandHandler<Command>
   }
+}
+
+/**
+ * @throws UnitOfWorkError if the handler has compared no aggregate with the command's precondition. Without this, a handler
+ *   that does not pass it on would overwrite what the client has not seen
+ */
+async function execute<Command extends object>(
+  handler: CommandHandler<Command>,
+  command: Command & { readonly precondition?: Precondition },
+): Promise<ResultOf<Command>> {
+  const result = await handler.execute(command)
+  const { precondition } = command
+  if (precondition !== undefined && !requireScope().resources.aggregates.checked.has(precondition)) {
+    throw new UnitOfWorkError(
+      `The handler of ${command.constructor.name} ignores its precondition: pass it to get or find of the store`,
+    )
+  }
+  return result
 }

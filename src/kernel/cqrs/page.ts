@@ -1,3 +1,19 @@
+import { z } from 'zod'
+
+/** How many items a page has if nobody chooses. */
+export const usualPageLimit = 100
+
+/** How many items of a page a query asks for. */
+export const PageLimit = z.number().int().min(1).max(1_000)
+
+/** The same in the query string of a URL. */
+export const PageLimitParameter = z.coerce.number().pipe(PageLimit).default(usualPageLimit)
+
+/** One page as clients see it; `next` is the `after` of the following page. */
+export function pageSchema<Item extends z.ZodType>(item: Item) {
+  return z.object({ items: z.array(item), next: z.string().optional() })
+}
+
 /** The most bytes of JSON that the items of one page may have, unless a single item has more. */
 const pageBytes = 524_288
 

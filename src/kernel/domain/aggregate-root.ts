@@ -12,6 +12,11 @@ export abstract class AggregateRoot {
 
   #events: DomainEvent[] = []
 
+  /** False if only its row is left (`SoftDeletableAggregate`). */
+  get exists(): boolean {
+    return true
+  }
+
   /** In the order in which they were raised. */
   get uncommittedEvents(): readonly DomainEvent[] {
     return this.#events

@@ -9,4 +9,6 @@ export {
   nameOf,
   type PayloadOf,
 } from './domain-event.js'
+export { assertPrecondition, Precondition, PreconditionFailedError } from './precondition.js'
+export { SoftDeletableAggregate } from './soft-deletable-aggregate.js'
 export { displayName, Slug, text, Uuid } from './values.js'

@@ -1,11 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { z } from 'zod'
-import type { AggregateRoot } from '../domain/aggregate-root.js'
-import { InvalidHeaderError, PreconditionFailedError } from './http-errors.js'
-
-/** The versions that a write accepts: `any`, if the resource exists, or one of a list. Part of a command. */
-export const Precondition = z.union([z.literal('any'), z.array(z.number().int())]).optional()
-export type Precondition = z.output<typeof Precondition>
+import { type Precondition, PreconditionFailedError } from '../domain/precondition.js'
+import { InvalidHeaderError } from './http-errors.js'
 
 const listPattern = /^\s*(?:W\/)?"[^"]*"\s*(?:,\s*(?:W\/)?"[^"]*"\s*)*$/
 const tagPattern = /(W\/)?"([^"]*)"/g
@@ -27,15 +22,6 @@ export function preconditionOf(request: FastifyRequest): Precondition {
   return [...header.matchAll(tagPattern)]
     .filter(([, weak, tag]) => !weak && /^(?:0|[1-9]\d{0,14})$/.test(tag ?? ''))
     .map(([, , tag]) => Number(tag))
-}
-
-/** @throws PreconditionFailedError if the aggregate does not exist, or has another version than those that the client names */
-export function assertPrecondition(precondition: Precondition, aggregate: AggregateRoot | undefined): void {
-  if (precondition === undefined) return
-  if (!aggregate) throw new PreconditionFailedError('The resource does not exist')
-  if (precondition !== 'any' && !precondition.includes(aggregate.version)) {
-    throw new PreconditionFailedError(`The version is ${aggregate.version}, which If-Match does not name`)
-  }
 }
 
 /** For writes to a resource without a version, which no `If-Match` can match. */

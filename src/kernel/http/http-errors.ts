@@ -8,11 +8,6 @@ export class InvalidBodyError extends Error {
   override readonly name = 'InvalidBodyError'
 }
 
-/** `If-Match` does not match the present version. */
-export class PreconditionFailedError extends Error {
-  override readonly name = 'PreconditionFailedError'
-}
-
 /** The node is starting or stopping. */
 export class NotReadyError extends Error {
   override readonly name = 'NotReadyError'

@@ -3,6 +3,7 @@ import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod'
 import { LoadTimeoutError, NotInTierError } from '../cache/cache-errors.js'
 import { InvalidMessageError } from '../cqrs/message.js'
 import { DomainError, type DomainErrorKind } from '../domain/domain-error.js'
+import { PreconditionFailedError } from '../domain/precondition.js'
 import { InvalidTokenError } from '../journal/consistency-token.js'
 import {
   AggregateNotFoundError,
@@ -12,12 +13,7 @@ import {
   OverloadedError,
   sqlStateOf,
 } from '../persistence/persistence-errors.js'
-import {
-  InvalidBodyError,
-  InvalidHeaderError,
-  NotReadyError,
-  PreconditionFailedError,
-} from './http-errors.js'
+import { InvalidBodyError, InvalidHeaderError, NotReadyError } from './http-errors.js'
 
 /** RFC 9457. */
 export interface Problem {
@@ -66,7 +62,8 @@ export function problemOf(error: unknown): Problem {
     return problem(statusOfKind[error.kind], error.code, titleOf(error.code), { detail: error.message })
   }
   if (error instanceof AggregateNotFoundError) {
-    return problem(404, 'not-found', 'The resource does not exist', { detail: error.message })
+    const code = `${kebab(error.aggregate)}-not-found`
+    return problem(404, code, titleOf(code), { detail: error.message })
   }
   if (error instanceof NotInTierError) {
     return problem(404, 'not-in-tier', 'This tier has no fresh value', { detail: error.message })
@@ -108,6 +105,11 @@ export function problemOf(error: unknown): Problem {
 }
 
 /** RFC 9457 wants the same title for every occurrence, so it is made from the code: `email-taken` becomes "Email taken". */
+/** `FeatureFlag` becomes `feature-flag`. */
+function kebab(name: string): string {
+  return name.replaceAll(/(?<!^)[A-Z]/g, '-$&').toLowerCase()
+}
+
 function titleOf(code: string): string {
   return code.charAt(0).toUpperCase() + code.slice(1).replaceAll('-', ' ')
 }

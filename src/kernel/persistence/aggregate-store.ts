@@ -8,6 +8,7 @@ import type {
 } from 'typeorm'
 import type { AggregateRoot } from '../domain/aggregate-root.js'
 import type { DomainEvent } from '../domain/domain-event.js'
+import { assertPrecondition, type Precondition } from '../domain/precondition.js'
 import { AggregateStatements } from './aggregate-statements.js'
 import {
   AggregateNotFoundError,
@@ -16,7 +17,7 @@ import {
   violatedConstraint,
 } from './persistence-errors.js'
 import { columnsOf } from './tracked-aggregates.js'
-import { inScope, readInScope } from './transaction-scope.js'
+import { inScope, readInScope, requireScope } from './transaction-scope.js'
 
 const forUpdate = { lock: { mode: 'pessimistic_write' } } as const
 
@@ -24,8 +25,25 @@ const forUpdate = { lock: { mode: 'pessimistic_write' } } as const
 export class AggregateStore<Aggregate extends AggregateRoot> {
   constructor(private readonly type: new () => Aggregate) {}
 
-  /** Finds an aggregate by its primary key. */
-  find(id: string): Promise<Aggregate | undefined> {
+  /**
+   * Finds an aggregate by its primary key, also one of which only the row is left (`SoftDeletableAggregate`).
+   *
+   * @param precondition that of the command
+   * @throws PreconditionFailedError if it does not hold; without an aggregate that exists, only no precondition does
+   */
+  async find(id: string, precondition?: Precondition): Promise<Aggregate | undefined> {
+    const found = await this.#find(id)
+    this.#assert(precondition, found?.exists ? found : undefined)
+    return found
+  }
+
+  #assert(precondition: Precondition, aggregate: Aggregate | undefined): void {
+    if (precondition === undefined) return
+    requireScope().resources.aggregates.checked.add(precondition)
+    assertPrecondition(precondition, aggregate)
+  }
+
+  #find(id: string): Promise<Aggregate | undefined> {
     return readInScope(async ({ manager, aggregates, lockReads }) => {
       const metadata = this.#metadata(manager)
       const known = aggregates.find<Aggregate>(metadata, id)
@@ -42,10 +60,16 @@ export class AggregateStore<Aggregate extends AggregateRoot> {
     })
   }
 
-  /** @throws AggregateNotFoundError */
-  async get(id: string): Promise<Aggregate> {
-    const found = await this.find(id)
-    if (!found) throw new AggregateNotFoundError(this.type.name, id)
+  /**
+   * As `find`, for an aggregate that has to exist.
+   *
+   * @throws AggregateNotFoundError
+   * @throws PreconditionFailedError
+   */
+  async get(id: string, precondition?: Precondition): Promise<Aggregate> {
+    const found = await this.#find(id)
+    if (!found?.exists) throw new AggregateNotFoundError(this.type.name, id)
+    this.#assert(precondition, found)
     return found
   }
 

@@ -1,5 +1,6 @@
 import type { EntityMetadata, ObjectLiteral } from 'typeorm'
 import type { AggregateRoot } from '../domain/aggregate-root.js'
+import type { Precondition } from '../domain/precondition.js'
 import { UnitOfWorkError } from './persistence-errors.js'
 
 export type Columns = Readonly<Record<string, unknown>>
@@ -29,6 +30,8 @@ export type Savepoint = ReadonlyMap<AggregateRoot, Remembered>
  * be saved would still have the old version, and saving it would fail at every attempt.
  */
 export class TrackedAggregates {
+  /** The preconditions that an aggregate was compared with. */
+  readonly checked = new Set<Precondition>()
   #tracked = new Map<AggregateRoot, Tracked>()
   #byId = new Map<string, AggregateRoot>()
   /** Aggregates as they were when they were added, so that the rollback of a savepoint can restore them. */

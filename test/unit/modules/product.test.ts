@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals'
 import { nameOf } from '../../../src/kernel/domain/index.js'
 import { Product } from '../../../src/modules/pricing/domain/product.js'
-import { Percent, PriceCents, ProductName, Sku } from '../../../src/modules/pricing/product-view.js'
+import { Percent, PriceCents, ProductName, Sku } from '../../../src/modules/pricing/domain/values.js'
 
 const tea = { name: 'Tea', category: 'drinks', priceCents: 105, currency: 'EUR' }
 

@@ -2,11 +2,10 @@ import { inject } from 'inversify'
 import { z } from 'zod'
 import { type CommandHandler, commandHandler } from '../../../kernel/cqrs/handlers.js'
 import { command } from '../../../kernel/cqrs/message.js'
-import { assertPrecondition, Precondition } from '../../../kernel/http/entity-tag.js'
+import { Precondition } from '../../../kernel/domain/index.js'
 import { UnitOfWork } from '../../../kernel/persistence/unit-of-work.js'
 import { FeatureFlag } from '../domain/feature-flag.js'
-import { featureFlagNotFound } from '../domain/feature-flag-not-found.js'
-import { FeatureFlagName } from '../feature-flag-view.js'
+import { FeatureFlagName } from '../domain/values.js'
 
 export class DeleteFeatureFlag extends command(
   z.strictObject({ name: FeatureFlagName, precondition: Precondition }),
@@ -18,9 +17,7 @@ export class DeleteFeatureFlagHandler implements CommandHandler<DeleteFeatureFla
 
   async execute({ name, precondition }: DeleteFeatureFlag): Promise<void> {
     const flags = this.unitOfWork.of(FeatureFlag)
-    const flag = await flags.find(name)
-    if (!flag?.exists) throw featureFlagNotFound(name)
-    assertPrecondition(precondition, flag)
+    const flag = await flags.get(name, precondition)
     flag.delete(new Date())
     await flags.save(flag)
   }

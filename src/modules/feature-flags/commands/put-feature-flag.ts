@@ -2,10 +2,11 @@ import { inject } from 'inversify'
 import { z } from 'zod'
 import { type CommandHandler, commandHandler } from '../../../kernel/cqrs/handlers.js'
 import { command } from '../../../kernel/cqrs/message.js'
-import { assertPrecondition, Precondition } from '../../../kernel/http/entity-tag.js'
+import { Precondition } from '../../../kernel/domain/index.js'
 import { UnitOfWork } from '../../../kernel/persistence/unit-of-work.js'
 import { FeatureFlag } from '../domain/feature-flag.js'
-import { Description, FeatureFlagName, type FeatureFlagView, viewOf } from '../feature-flag-view.js'
+import { Description, FeatureFlagName } from '../domain/values.js'
+import { type FeatureFlagView, viewOf } from '../feature-flag-view.js'
 
 export interface FeatureFlagPut {
   readonly created: boolean
@@ -28,9 +29,8 @@ export class PutFeatureFlagHandler implements CommandHandler<PutFeatureFlag> {
   async execute({ name, enabled, description, precondition }: PutFeatureFlag): Promise<FeatureFlagPut> {
     const state = { enabled, description: description ?? null }
     const flags = this.unitOfWork.of(FeatureFlag)
-    const stored = await flags.find(name)
+    const stored = await flags.find(name, precondition)
     const created = !stored?.exists
-    assertPrecondition(precondition, created ? undefined : stored)
     if (!stored) {
       const flag = FeatureFlag.create(name, state)
       await flags.add(flag)

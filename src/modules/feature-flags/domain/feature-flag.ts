@@ -1,5 +1,5 @@
 import { Column, Entity, PrimaryColumn } from 'typeorm'
-import { AggregateRoot } from '../../../kernel/domain/index.js'
+import { SoftDeletableAggregate } from '../../../kernel/domain/index.js'
 import { FeatureFlagChanged, FeatureFlagCreated, FeatureFlagDeleted } from './feature-flag-events.js'
 
 export interface FeatureFlagState {
@@ -8,7 +8,7 @@ export interface FeatureFlagState {
 }
 
 @Entity('feature_flag')
-export class FeatureFlag extends AggregateRoot {
+export class FeatureFlag extends SoftDeletableAggregate {
   @PrimaryColumn({ type: 'text', collation: 'C', primaryKeyConstraintName: 'feature_flag_pkey' })
   name!: string
 
@@ -17,14 +17,6 @@ export class FeatureFlag extends AggregateRoot {
 
   @Column('text', { nullable: true })
   description!: string | null
-
-  /** The row stays after the flag was deleted. A new flag with version 1 could match a client's old entity tag. */
-  @Column('timestamptz', { name: 'deleted_at', nullable: true })
-  deletedAt!: Date | null
-
-  get exists(): boolean {
-    return this.deletedAt === null
-  }
 
   static create(name: string, state: FeatureFlagState): FeatureFlag {
     const flag = new FeatureFlag()

@@ -2,18 +2,14 @@ import type { FastifyPluginAsync } from 'fastify'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import type { RouteContext } from '../../../kernel/cqrs/module.js'
+import { PageLimitParameter } from '../../../kernel/cqrs/page.js'
+import { DomainError } from '../../../kernel/domain/index.js'
 import { preconditionOf, sendRepresentation } from '../../../kernel/http/entity-tag.js'
 import { problemAnswer } from '../../../kernel/http/openapi.js'
 import { DeleteFeatureFlag } from '../commands/delete-feature-flag.js'
 import { PutFeatureFlag } from '../commands/put-feature-flag.js'
-import { featureFlagNotFound } from '../domain/feature-flag-not-found.js'
-import {
-  Description,
-  FeatureFlagName,
-  FeatureFlagPage,
-  FeatureFlagView,
-  usualPageLimit,
-} from '../feature-flag-view.js'
+import { FeatureFlagName } from '../domain/values.js'
+import { FeatureFlagPage, FeatureFlagView } from '../feature-flag-view.js'
 import { GetFeatureFlag } from '../queries/get-feature-flag.js'
 import { ListFeatureFlags } from '../queries/list-feature-flags.js'
 
@@ -32,7 +28,7 @@ export function featureFlagRoutes({ commandBus, queryBus }: RouteContext): Fasti
           tags,
           summary: 'Create or replace a feature flag',
           params,
-          body: z.strictObject({ enabled: z.boolean(), description: Description.optional() }),
+          body: PutFeatureFlag.schema.omit({ name: true, precondition: true }),
           response: { 200: FeatureFlagView, 201: FeatureFlagView },
         },
       },
@@ -59,7 +55,8 @@ export function featureFlagRoutes({ commandBus, queryBus }: RouteContext): Fasti
       async (request, reply) => {
         const { name } = request.params
         const flag = await queryBus.execute(new GetFeatureFlag({ name }), request.consistency)
-        if (!flag) throw featureFlagNotFound(name)
+        if (!flag)
+          throw new DomainError('not-found', 'feature-flag-not-found', `There is no feature flag ${name}`)
         return sendRepresentation(request, reply, flag)
       },
     )
@@ -72,7 +69,7 @@ export function featureFlagRoutes({ commandBus, queryBus }: RouteContext): Fasti
           tags,
           summary: 'Feature flags in order of name, by the page',
           querystring: z.strictObject({
-            limit: z.coerce.number().int().min(1).max(1_000).default(usualPageLimit),
+            limit: PageLimitParameter,
             after: FeatureFlagName.optional(),
           }),
           response: { 200: FeatureFlagPage },

@@ -7,7 +7,8 @@ import { on } from '../../../kernel/journal/invalidation-rules.js'
 import { DatabaseReader } from '../../../kernel/persistence/database-reader.js'
 import { FeatureFlag } from '../domain/feature-flag.js'
 import { FeatureFlagChanged, FeatureFlagCreated, FeatureFlagDeleted } from '../domain/feature-flag-events.js'
-import { FeatureFlagName, type FeatureFlagView, viewOf } from '../feature-flag-view.js'
+import { FeatureFlagName } from '../domain/values.js'
+import { type FeatureFlagView, viewOf } from '../feature-flag-view.js'
 
 export class GetFeatureFlag extends query(
   z.strictObject({ name: FeatureFlagName }),

@@ -3,18 +3,13 @@ import { IsNull, MoreThan } from 'typeorm'
 import { z } from 'zod'
 import { type QueryHandler, queryHandler } from '../../../kernel/cqrs/handlers.js'
 import { query } from '../../../kernel/cqrs/message.js'
-import { pageOf } from '../../../kernel/cqrs/page.js'
+import { PageLimit, pageOf, usualPageLimit } from '../../../kernel/cqrs/page.js'
 import { on } from '../../../kernel/journal/invalidation-rules.js'
 import { DatabaseReader } from '../../../kernel/persistence/database-reader.js'
 import { FeatureFlag } from '../domain/feature-flag.js'
 import { FeatureFlagChanged, FeatureFlagCreated, FeatureFlagDeleted } from '../domain/feature-flag-events.js'
-import {
-  FeatureFlagName,
-  type FeatureFlagPage,
-  PageLimit,
-  usualPageLimit,
-  viewOf,
-} from '../feature-flag-view.js'
+import { FeatureFlagName } from '../domain/values.js'
+import { type FeatureFlagPage, viewOf } from '../feature-flag-view.js'
 
 export class ListFeatureFlags extends query(
   z.strictObject({ limit: PageLimit, after: FeatureFlagName.optional() }),

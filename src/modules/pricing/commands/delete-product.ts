@@ -2,11 +2,10 @@ import { inject } from 'inversify'
 import { z } from 'zod'
 import { type CommandHandler, commandHandler } from '../../../kernel/cqrs/handlers.js'
 import { command } from '../../../kernel/cqrs/message.js'
-import { assertPrecondition, Precondition } from '../../../kernel/http/entity-tag.js'
+import { Precondition } from '../../../kernel/domain/index.js'
 import { UnitOfWork } from '../../../kernel/persistence/unit-of-work.js'
 import { Product } from '../domain/product.js'
-import { productNotFound } from '../domain/product-not-found.js'
-import { Sku } from '../product-view.js'
+import { Sku } from '../domain/values.js'
 
 export class DeleteProduct extends command(
   z.strictObject({ sku: Sku, precondition: Precondition }),
@@ -18,9 +17,7 @@ export class DeleteProductHandler implements CommandHandler<DeleteProduct> {
 
   async execute({ sku, precondition }: DeleteProduct): Promise<void> {
     const products = this.unitOfWork.of(Product)
-    const product = await products.find(sku)
-    if (!product?.exists) throw productNotFound(sku)
-    assertPrecondition(precondition, product)
+    const product = await products.get(sku, precondition)
     product.remove(new Date())
     await products.save(product)
   }

@@ -2,18 +2,11 @@ import { inject } from 'inversify'
 import { z } from 'zod'
 import { type CommandHandler, commandHandler } from '../../../kernel/cqrs/handlers.js'
 import { command } from '../../../kernel/cqrs/message.js'
-import { assertPrecondition, Precondition } from '../../../kernel/http/entity-tag.js'
+import { Precondition } from '../../../kernel/domain/index.js'
 import { UnitOfWork } from '../../../kernel/persistence/unit-of-work.js'
 import { Product } from '../domain/product.js'
-import {
-  Category,
-  Currency,
-  PriceCents,
-  ProductName,
-  type ProductView,
-  Sku,
-  viewOf,
-} from '../product-view.js'
+import { Category, Currency, PriceCents, ProductName, Sku } from '../domain/values.js'
+import { type ProductView, viewOf } from '../product-view.js'
 
 export interface ProductPut {
   readonly created: boolean
@@ -37,9 +30,8 @@ export class PutProductHandler implements CommandHandler<PutProduct> {
 
   async execute({ sku, precondition, ...state }: PutProduct): Promise<ProductPut> {
     const products = this.unitOfWork.of(Product)
-    const stored = await products.find(sku)
+    const stored = await products.find(sku, precondition)
     const created = !stored?.exists
-    assertPrecondition(precondition, created ? undefined : stored)
     if (!stored) {
       const product = Product.add(sku, state)
       await products.add(product)

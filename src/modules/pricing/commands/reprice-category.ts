@@ -6,8 +6,7 @@ import { DomainError } from '../../../kernel/domain/index.js'
 import { violatedConstraint } from '../../../kernel/persistence/persistence-errors.js'
 import { UnitOfWork } from '../../../kernel/persistence/unit-of-work.js'
 import { CategoryRepriced } from '../domain/pricing-events.js'
-import { maximumPriceCents } from '../domain/product.js'
-import { Category, Percent } from '../product-view.js'
+import { Category, maximumPriceCents, Percent } from '../domain/values.js'
 
 export class RepriceCategory extends command(
   z.strictObject({ category: Category, percent: Percent }),

@@ -1,9 +1,7 @@
 import { Check, Column, Entity, Index, PrimaryColumn } from 'typeorm'
-import { AggregateRoot } from '../../../kernel/domain/index.js'
+import { SoftDeletableAggregate } from '../../../kernel/domain/index.js'
 import { ProductAdded, ProductChanged, ProductRemoved } from './pricing-events.js'
-
-/** A check constraint has the same limit, because repricing happens in the database. */
-export const maximumPriceCents = 100_000_000_000
+import { maximumPriceCents } from './values.js'
 
 export interface ProductState {
   readonly name: string
@@ -16,7 +14,7 @@ export interface ProductState {
 @Entity('product')
 @Index('product_category_sku_idx', ['category', 'sku'], { where: '(deleted_at IS NULL)' })
 @Check('product_price_cents_check', `price_cents between 0 and ${maximumPriceCents}`)
-export class Product extends AggregateRoot {
+export class Product extends SoftDeletableAggregate {
   @PrimaryColumn({ type: 'text', collation: 'C', primaryKeyConstraintName: 'product_pkey' })
   sku!: string
 
@@ -32,14 +30,6 @@ export class Product extends AggregateRoot {
 
   @Column('text')
   currency!: string
-
-  /** The row stays after the product was removed. A new product with version 1 could match a client's old entity tag. */
-  @Column('timestamptz', { name: 'deleted_at', nullable: true })
-  deletedAt!: Date | null
-
-  get exists(): boolean {
-    return this.deletedAt === null
-  }
 
   static add(sku: string, state: ProductState): Product {
     const product = new Product()

@@ -2,23 +2,15 @@ import type { FastifyPluginAsync } from 'fastify'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import type { RouteContext } from '../../../kernel/cqrs/module.js'
+import { PageLimitParameter } from '../../../kernel/cqrs/page.js'
+import { DomainError } from '../../../kernel/domain/index.js'
 import { preconditionOf, refusePrecondition, sendRepresentation } from '../../../kernel/http/entity-tag.js'
 import { problemAnswer } from '../../../kernel/http/openapi.js'
 import { DeleteProduct } from '../commands/delete-product.js'
 import { PutProduct } from '../commands/put-product.js'
 import { RepriceCategory } from '../commands/reprice-category.js'
-import { productNotFound } from '../domain/product-not-found.js'
-import {
-  Category,
-  Currency,
-  Percent,
-  PriceCents,
-  ProductName,
-  ProductPage,
-  ProductView,
-  Sku,
-  usualPageLimit,
-} from '../product-view.js'
+import { Category, Sku } from '../domain/values.js'
+import { ProductPage, ProductView } from '../product-view.js'
 import { GetProduct } from '../queries/get-product.js'
 import { ListProducts } from '../queries/list-products.js'
 
@@ -37,12 +29,7 @@ export function productRoutes({ commandBus, queryBus }: RouteContext): FastifyPl
           tags,
           summary: 'Add or replace a product',
           params,
-          body: z.strictObject({
-            name: ProductName,
-            category: Category,
-            priceCents: PriceCents,
-            currency: Currency,
-          }),
+          body: PutProduct.schema.omit({ sku: true, precondition: true }),
           response: { 200: ProductView, 201: ProductView },
         },
       },
@@ -69,7 +56,7 @@ export function productRoutes({ commandBus, queryBus }: RouteContext): FastifyPl
       async (request, reply) => {
         const { sku } = request.params
         const product = await queryBus.execute(new GetProduct({ sku }), request.consistency)
-        if (!product) throw productNotFound(sku)
+        if (!product) throw new DomainError('not-found', 'product-not-found', `There is no product ${sku}`)
         return sendRepresentation(request, reply, product)
       },
     )
@@ -83,7 +70,7 @@ export function productRoutes({ commandBus, queryBus }: RouteContext): FastifyPl
           summary: 'Products, all or of one category, in order of sku, by the page',
           querystring: z.strictObject({
             category: Category.optional(),
-            limit: z.coerce.number().int().min(1).max(1_000).default(usualPageLimit),
+            limit: PageLimitParameter,
             after: Sku.optional(),
           }),
           response: { 200: ProductPage },
@@ -119,7 +106,7 @@ export function productRoutes({ commandBus, queryBus }: RouteContext): FastifyPl
           tags,
           summary: 'Raise or lower all prices of a category by a percentage',
           params: z.strictObject({ category: Category }),
-          body: z.strictObject({ percent: Percent }),
+          body: RepriceCategory.schema.omit({ category: true }),
           response: { 200: z.object({ repriced: z.number().int() }), 422: problemAnswer },
         },
       },

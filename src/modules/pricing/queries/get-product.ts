@@ -7,7 +7,8 @@ import { on } from '../../../kernel/journal/invalidation-rules.js'
 import { DatabaseReader } from '../../../kernel/persistence/database-reader.js'
 import { CategoryRepriced, ProductAdded, ProductChanged, ProductRemoved } from '../domain/pricing-events.js'
 import { Product } from '../domain/product.js'
-import { type ProductView, Sku, viewOf } from '../product-view.js'
+import { Sku } from '../domain/values.js'
+import { type ProductView, viewOf } from '../product-view.js'
 
 export class GetProduct extends query(z.strictObject({ sku: Sku })).returning<ProductView | null>() {}
 

@@ -3,12 +3,13 @@ import { IsNull, MoreThan } from 'typeorm'
 import { z } from 'zod'
 import { type QueryHandler, queryHandler } from '../../../kernel/cqrs/handlers.js'
 import { query } from '../../../kernel/cqrs/message.js'
-import { pageOf } from '../../../kernel/cqrs/page.js'
+import { PageLimit, pageOf, usualPageLimit } from '../../../kernel/cqrs/page.js'
 import { on } from '../../../kernel/journal/invalidation-rules.js'
 import { DatabaseReader } from '../../../kernel/persistence/database-reader.js'
 import { CategoryRepriced, ProductAdded, ProductChanged, ProductRemoved } from '../domain/pricing-events.js'
 import { Product } from '../domain/product.js'
-import { Category, PageLimit, type ProductPage, Sku, usualPageLimit, viewOf } from '../product-view.js'
+import { Category, Sku } from '../domain/values.js'
+import { type ProductPage, viewOf } from '../product-view.js'
 
 export class ListProducts extends query(
   z.strictObject({ category: Category.optional(), limit: PageLimit, after: Sku.optional() }),

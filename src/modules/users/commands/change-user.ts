@@ -2,10 +2,11 @@ import { inject } from 'inversify'
 import { z } from 'zod'
 import { type CommandHandler, commandHandler } from '../../../kernel/cqrs/handlers.js'
 import { command } from '../../../kernel/cqrs/message.js'
-import { assertPrecondition, Precondition } from '../../../kernel/http/entity-tag.js'
+import { Precondition } from '../../../kernel/domain/index.js'
 import { UnitOfWork } from '../../../kernel/persistence/unit-of-work.js'
 import { User } from '../domain/user.js'
-import { Email, UserId, UserName, type UserView, viewOf } from '../user-view.js'
+import { Email, UserId, UserName } from '../domain/values.js'
+import { type UserView, viewOf } from '../user-view.js'
 import { asEmailTaken } from './email-taken.js'
 
 export class ChangeUser extends command(
@@ -23,8 +24,7 @@ export class ChangeUserHandler implements CommandHandler<ChangeUser> {
 
   async execute({ userId, name, email, precondition }: ChangeUser): Promise<UserView> {
     const users = this.unitOfWork.of(User)
-    const user = await users.get(userId)
-    assertPrecondition(precondition, user)
+    const user = await users.get(userId, precondition)
     if (name !== undefined) user.rename(name)
     if (email !== undefined) user.changeEmail(email)
     try {

@@ -2,10 +2,10 @@ import { inject } from 'inversify'
 import { z } from 'zod'
 import { type CommandHandler, commandHandler } from '../../../kernel/cqrs/handlers.js'
 import { command } from '../../../kernel/cqrs/message.js'
-import { assertPrecondition, Precondition } from '../../../kernel/http/entity-tag.js'
+import { Precondition } from '../../../kernel/domain/index.js'
 import { UnitOfWork } from '../../../kernel/persistence/unit-of-work.js'
 import { User } from '../domain/user.js'
-import { UserId } from '../user-view.js'
+import { UserId } from '../domain/values.js'
 
 export class DeleteUser extends command(
   z.strictObject({ userId: UserId, precondition: Precondition }),
@@ -17,8 +17,7 @@ export class DeleteUserHandler implements CommandHandler<DeleteUser> {
 
   async execute({ userId, precondition }: DeleteUser): Promise<void> {
     const users = this.unitOfWork.of(User)
-    const user = await users.get(userId)
-    assertPrecondition(precondition, user)
+    const user = await users.get(userId, precondition)
     user.delete()
     await users.remove(user)
   }

@@ -5,7 +5,8 @@ import { type CommandHandler, commandHandler } from '../../../kernel/cqrs/handle
 import { command } from '../../../kernel/cqrs/message.js'
 import { UnitOfWork } from '../../../kernel/persistence/unit-of-work.js'
 import { User } from '../domain/user.js'
-import { Email, UserName, type UserView, viewOf } from '../user-view.js'
+import { Email, UserName } from '../domain/values.js'
+import { type UserView, viewOf } from '../user-view.js'
 import { asEmailTaken } from './email-taken.js'
 
 export class RegisterUser extends command(

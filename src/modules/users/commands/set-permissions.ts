@@ -2,10 +2,11 @@ import { inject } from 'inversify'
 import { z } from 'zod'
 import { type CommandHandler, commandHandler } from '../../../kernel/cqrs/handlers.js'
 import { command } from '../../../kernel/cqrs/message.js'
-import { assertPrecondition, Precondition } from '../../../kernel/http/entity-tag.js'
+import { Precondition } from '../../../kernel/domain/index.js'
 import { UnitOfWork } from '../../../kernel/persistence/unit-of-work.js'
 import { User } from '../domain/user.js'
-import { Permissions, UserId, type UserView, viewOf } from '../user-view.js'
+import { Permissions, UserId } from '../domain/values.js'
+import { type UserView, viewOf } from '../user-view.js'
 
 export class SetPermissions extends command(
   z.strictObject({ userId: UserId, permissions: Permissions, precondition: Precondition }),
@@ -17,8 +18,7 @@ export class SetPermissionsHandler implements CommandHandler<SetPermissions> {
 
   async execute({ userId, permissions, precondition }: SetPermissions): Promise<UserView> {
     const users = this.unitOfWork.of(User)
-    const user = await users.get(userId)
-    assertPrecondition(precondition, user)
+    const user = await users.get(userId, precondition)
     user.grantExactly(permissions)
     await users.save(user)
     return viewOf(user)

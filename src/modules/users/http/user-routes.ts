@@ -9,8 +9,9 @@ import { ChangeUser } from '../commands/change-user.js'
 import { DeleteUser } from '../commands/delete-user.js'
 import { RegisterUser } from '../commands/register-user.js'
 import { SetPermissions } from '../commands/set-permissions.js'
+import { UserId } from '../domain/values.js'
 import { GetUser } from '../queries/get-user.js'
-import { Email, Permissions, UserId, UserName, UserView } from '../user-view.js'
+import { UserView } from '../user-view.js'
 
 const tags = ['users']
 const params = z.strictObject({ id: UserId })
@@ -26,7 +27,7 @@ export function userRoutes({ commandBus, queryBus }: RouteContext): FastifyPlugi
           operationId: 'registerUser',
           tags,
           summary: 'Register a user',
-          body: z.strictObject({ email: Email, name: UserName }),
+          body: RegisterUser.schema,
           response: { 201: UserView, 409: problemAnswer },
         },
       },
@@ -64,7 +65,7 @@ export function userRoutes({ commandBus, queryBus }: RouteContext): FastifyPlugi
           tags,
           summary: 'Change name or email',
           params,
-          body: z.strictObject({ name: UserName.optional(), email: Email.optional() }),
+          body: ChangeUser.schema.omit({ userId: true, precondition: true }),
           response: { 200: UserView, 404: problemAnswer },
         },
       },
@@ -86,7 +87,7 @@ export function userRoutes({ commandBus, queryBus }: RouteContext): FastifyPlugi
           tags,
           summary: 'Replace the permissions',
           params,
-          body: z.strictObject({ permissions: Permissions }),
+          body: SetPermissions.schema.omit({ userId: true, precondition: true }),
           response: { 200: UserView, 404: problemAnswer },
         },
       },

@@ -12,7 +12,8 @@ import {
   UserRegistered,
   UserRenamed,
 } from '../domain/user-events.js'
-import { UserId, type UserView, viewOf } from '../user-view.js'
+import { UserId } from '../domain/values.js'
+import { type UserView, viewOf } from '../user-view.js'
 
 export class GetUser extends query(z.strictObject({ userId: UserId })).returning<UserView | null>() {}
 
