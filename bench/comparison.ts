@@ -2,6 +2,7 @@ import { cpus } from 'node:os'
 import type { LocalStack } from '../tools/local-stack/index.js'
 import type { EntrantSettings, Sample } from './entrant.js'
 import { EntrantClient } from './entrant-client.js'
+import type { HostNode } from './node-of-image.js'
 
 export type Role = 'ours' | 'limit' | 'peer'
 
@@ -13,6 +14,8 @@ export interface Contestant {
   readonly module: string
   readonly open: string
   readonly settings?: Readonly<Record<string, string | number | boolean>>
+  /** The path of the Node that runs it; by default the one that runs the suites. */
+  readonly node?: string
 }
 
 export interface Measured extends Pick<Contestant, 'name' | 'role'> {
@@ -34,6 +37,8 @@ export interface Bench {
   readonly rounds: number
   /** Where V8 profiles of our own entrants go; undefined: nothing is profiled. */
   readonly profileFolder: string | undefined
+  /** The host's Node, if the suites run on another one. */
+  readonly hostNode: HostNode | undefined
   progress(text: string): void
 }
 
@@ -86,7 +91,15 @@ async function open(bench: Bench, contestant: Contestant): Promise<EntrantClient
     ...settings,
   }
   const profiling = profileFolder && role === 'ours' ? ['--cpu-prof', `--cpu-prof-dir=${profileFolder}`] : []
-  const client = new EntrantClient(name, module, contestant.open, given, stack.watch, profiling)
+  const client = new EntrantClient(
+    name,
+    module,
+    contestant.open,
+    given,
+    stack.watch,
+    profiling,
+    contestant.node,
+  )
   await client.ready()
   return client
 }

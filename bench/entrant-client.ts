@@ -16,7 +16,10 @@ export class EntrantClient {
   readonly #ready: Promise<Reply>
   #settle: { resolve(reply: Reply): void; reject(error: Error): void } | undefined
 
-  /** @param execArgv options of Node, such as those of its profiler */
+  /**
+   * @param execArgv options of Node, such as those of its profiler
+   * @param execPath the Node to run it on
+   */
   constructor(
     readonly name: string,
     module: string,
@@ -24,9 +27,11 @@ export class EntrantClient {
     settings: EntrantSettings,
     watch: (pid: number) => void,
     execArgv: readonly string[] = [],
+    execPath = process.execPath,
   ) {
     const script = fileURLToPath(new URL('./entrant-process.js', import.meta.url))
     this.#child = fork(script, [module, open, JSON.stringify(settings)], {
+      execPath,
       execArgv: ['--expose-gc', '--enable-source-maps', ...execArgv],
       // What a peer prints is not part of the table.
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],

@@ -7,6 +7,7 @@ import type { Bench } from './comparison.js'
 import type { Series } from './curves/curve.js'
 import { curves } from './curves/index.js'
 import { plot } from './curves/plot.js'
+import type { HostNode } from './node-of-image.js'
 import type { Row } from './row.js'
 import { suites } from './suites/index.js'
 import { formatCurve, formatRow, formatSummary } from './table.js'
@@ -38,6 +39,8 @@ const { values, positionals } = parseArgs({
     help: { type: 'boolean', default: false },
   },
 })
+/** `launch.ts` sets it. */
+const hostNode: HostNode | undefined = JSON.parse(process.env.BENCH_HOST_NODE || 'null') ?? undefined
 const rounds = Number(values.rounds ?? (values.quick ? 1 : values.plot ? 3 : 5))
 const unknown = unknownName(values.plot ? curves : suites)
 if (values.help || unknown !== undefined || !Number.isInteger(rounds) || rounds < 1) {
@@ -95,6 +98,7 @@ async function forEachChosen<Named extends { readonly name: string }>(
         rounds,
         quick: values.quick,
         profileFolder: values.profile,
+        hostNode,
         progress: (text) => progress(`${one.name}: ${text}`),
       })
     } catch (error) {

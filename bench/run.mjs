@@ -19,7 +19,7 @@ run(process.execPath, [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '
 const link = join(compiled, 'node_modules')
 mkdirSync(compiled, { recursive: true })
 if (!lstatSync(link, { throwIfNoEntry: false })) symlinkSync(join(folder, 'node_modules'), link, 'junction')
-run(process.execPath, [join(compiled, 'main.js'), ...process.argv.slice(2)], root)
+run(process.execPath, [join(compiled, 'launch.js'), ...process.argv.slice(2)], root)
 
 /** npm leaves a copy of the lock file beside what it has installed. */
 function isInstalled() {

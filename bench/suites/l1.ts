@@ -55,6 +55,9 @@ export const l1: Suite = {
     const many = await compare(bench, [floor(manyKeys), ours({ keyCount: manyKeys }), ...everyPeer(manyKeys)])
     const untagged: Contestant = { ...ours({ keyCount: manyKeys }, 'without tags'), role: 'limit' }
     const tagged = await compare(bench, [untagged, ours({ keyCount: manyKeys, tags: 4 }, 'with four tags')])
+    const { hostNode } = bench
+    const onHost =
+      hostNode && [floor(1), ours({ keyCount: 1 })].map((each) => ({ ...each, node: hostNode.path }))
     return [
       rowOf('l1', one, {
         ...plan,
@@ -78,6 +81,14 @@ export const l1: Suite = {
         work: 'The same with four tags on each entry',
         goal: { against: 'without tags', ratio: 0.85 },
       }),
+      ...(onHost
+        ? [
+            rowOf('l1', await compare(bench, onHost), {
+              ...plan,
+              work: `L1 hit, one key, awaited, on the host's Node ${hostNode.version}`,
+            }),
+          ]
+        : []),
     ]
   },
 }
