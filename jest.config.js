@@ -1,6 +1,36 @@
+/**
+ * What takes long and seldom finds what the rest does not: `npm run test:all` runs it, `npm test` does not unless a file is named.
+ * Files outside this list that have more to do in a thorough run look at `test/support/depth.ts`.
+ */
+const thoroughOnly = [
+  'consistency/exhaustive',
+  'integration/demo',
+  'integration/local-stack',
+  'integration/kernel/crash-of-postgres',
+  'multi-node/clocks',
+  'multi-node/disk-set-back',
+  'multi-node/hung-redis',
+  'multi-node/lost-messages',
+  'multi-node/memory',
+  'multi-node/slow-readers',
+]
+const withMoreToDo = ['consistency/random', 'unit/kernel/no-resurrection', 'integration/cache/*']
+
+const filesOf = (names) => names.map((name) => `<rootDir>/test/${name}.test.ts`)
+const isThorough = process.env.TEST_DEPTH === 'full'
+const namesFiles = process.argv
+  .slice(2)
+  .some(
+    (argument, index, all) =>
+      !argument.startsWith('-') && !/^(-t|--testNamePattern)$/.test(all[index - 1] ?? ''),
+  )
+
 export default {
   testEnvironment: 'node',
-  testMatch: ['<rootDir>/test/**/*.test.ts'],
+  testMatch:
+    isThorough && !namesFiles ? filesOf([...thoroughOnly, ...withMoreToDo]) : ['<rootDir>/test/**/*.test.ts'],
+  testPathIgnorePatterns:
+    isThorough || namesFiles ? [] : thoroughOnly.map((name) => `/test/${name}\\.test\\.ts$`),
   extensionsToTreatAsEsm: ['.ts'],
   moduleNameMapper: { '^(\\.{1,2}/.*)\\.js$': '$1' },
   transform: { '^.+\\.ts$': '@swc/jest' },

@@ -5,6 +5,7 @@ import type { HybridCache } from '../../src/kernel/cache/hybrid-cache.js'
 import { domainEvent, z } from '../../src/kernel/domain/index.js'
 import { on } from '../../src/kernel/journal/invalidation-rules.js'
 import type { Node } from '../../src/node.js'
+import { isThorough } from './depth.js'
 import { createFreshDatabase, type FreshDatabase } from './fresh-database.js'
 import { startTestNode } from './test-node.js'
 import { until } from './until.js'
@@ -82,6 +83,9 @@ function withoutUndefined({
   return { keys, tags }
 }
 
+/** One node without Redis, and what most services run. */
+const usual = ['L1 only, 1', 'L1 and L2, 3']
+
 /** Runs the same guarantees over memory alone, Redis alone and both, on one node and on three. */
 export function overEveryTopology(
   title: string,
@@ -89,6 +93,7 @@ export function overEveryTopology(
 ): void {
   for (const tiers of ['L1 only', 'L2 only', 'L1 and L2'] as const) {
     for (const nodeCount of [1, 3]) {
+      if (!isThorough && !usual.includes(`${tiers}, ${nodeCount}`)) continue
       describe(`${title} (${tiers}, ${nodeCount === 1 ? 'one node' : `${nodeCount} nodes`})`, () => {
         let cluster: (CacheCluster & { stop(): Promise<void> }) | undefined
         beforeAll(async () => {

@@ -1,5 +1,6 @@
 import { expect, test } from '@jest/globals'
 import fc from 'fast-check'
+import { isThorough } from '../../support/depth.js'
 import { settle } from '../../support/gate.js'
 import { InMemoryJournal } from '../../support/in-memory-journal.js'
 import { InMemoryTier } from '../../support/in-memory-tier.js'
@@ -142,6 +143,6 @@ test('no interleaving of loads, writes, checks, restarts and old L2 snapshots se
         await scheduler.waitFor(Promise.all(reads))
       },
     ),
-    { seed, numRuns: Number(process.env.RUNS ?? 1_000) },
+    { seed, numRuns: Number(process.env.RUNS ?? (isThorough ? 1_000 : 200)) },
   )
 }, 120_000)
