@@ -29,8 +29,11 @@ export default {
   testEnvironment: 'node',
   testMatch:
     isThorough && !namesFiles ? filesOf([...thoroughOnly, ...withMoreToDo]) : ['<rootDir>/test/**/*.test.ts'],
-  testPathIgnorePatterns:
-    isThorough || namesFiles ? [] : thoroughOnly.map((name) => `/test/${name}\\.test\\.ts$`),
+  testPathIgnorePatterns: [
+    // These need containers: `npm run test:compose` runs them with a configuration of their own.
+    '<rootDir>/test/compose/',
+    ...(isThorough || namesFiles ? [] : thoroughOnly.map((name) => `/test/${name}\\.test\\.ts$`)),
+  ],
   extensionsToTreatAsEsm: ['.ts'],
   moduleNameMapper: { '^(\\.{1,2}/.*)\\.js$': '$1' },
   transform: { '^.+\\.ts$': '@swc/jest' },

@@ -1,8 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { type Answer, describe, readUser, writeUser, writtenValue } from './client.js'
-
-/** The promised bound: when a request arrives, an unmarked answer is at most this many ms behind a committed write. */
-export const maxStalenessMs = 2_000
+import type { Answer, ComposeNode } from '../kit/compose.js'
+import { describeAnswer, maxStalenessMs, readUser, type User, writeUser, writtenValue } from './users.js'
 
 /** Milliseconds between two requests of one reader or writer. */
 const paceMs = 25
@@ -16,7 +14,7 @@ export class Writer {
 
   constructor(
     readonly userId: string,
-    private readonly base: string,
+    private readonly node: ComposeNode,
   ) {}
 
   /** The last value whose write was confirmed. */
@@ -27,9 +25,9 @@ export class Writer {
   async write(): Promise<void> {
     const value = ++this.#value
     try {
-      const answer = await writeUser(this.base, this.userId, value)
+      const answer = await writeUser(this.node, this.userId, value)
       if (answer.status === 200) this.confirmed.push({ value, at: performance.now() })
-      else this.unconfirmed.push(describe(answer))
+      else this.unconfirmed.push(describeAnswer(answer))
     } catch (error) {
       this.unconfirmed.push(String(error))
     }
@@ -43,7 +41,7 @@ export class Writer {
   }
 
   /** Says how a 200 is stale; undefined if it is not. A read may show a replaced value for `maxStalenessMs` only. */
-  staleness(answer: Answer): string | undefined {
+  staleness(answer: Answer<User>): string | undefined {
     const required = this.confirmed.findLast(({ at }) => at <= answer.sentAt - maxStalenessMs)?.value ?? 0
     const value = writtenValue(answer)
     if (value >= required) return undefined
@@ -55,18 +53,18 @@ export class Writer {
 
 /** Reads the user of a writer again and again, and keeps every answer. */
 export class Reader {
-  readonly answers: Answer[] = []
+  readonly answers: Answer<User>[] = []
   readonly failures: string[] = []
 
   constructor(
-    private readonly base: string,
+    private readonly node: ComposeNode,
     readonly writer: Writer,
   ) {}
 
   async readUntil(end: AbortSignal): Promise<void> {
     while (!end.aborted) {
       try {
-        this.answers.push(await readUser(this.base, this.writer.userId))
+        this.answers.push(await readUser(this.node, this.writer.userId))
       } catch (error) {
         this.failures.push(String(error))
       }
@@ -79,10 +77,10 @@ export class Reader {
   }
 
   /** All answers that broke the promise. `isAllowed` accepts answers other than a fresh 200. */
-  faults(isAllowed: (answer: Answer) => boolean = () => false): string[] {
+  faults(isAllowed: (answer: Answer<User>) => boolean = () => false): string[] {
     const faults = this.answers.map((answer) => {
       if (answer.status === 200) return this.writer.staleness(answer)
-      return isAllowed(answer) ? undefined : describe(answer)
+      return isAllowed(answer) ? undefined : describeAnswer(answer)
     })
     return [...this.failures, ...faults.filter((fault) => fault !== undefined)]
   }
