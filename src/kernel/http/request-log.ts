@@ -20,6 +20,8 @@ export class RequestLog extends LogController {
 
   override requestCompleted(error: Error | null | undefined, request: FastifyRequest, reply: FastifyReply) {
     const { statusCode: status } = reply
+    // First of all, as Fastify makes a new object each time that it is asked for the options of a route.
+    if (!this.logger.isLevelEnabled(status < 400 ? 'debug' : 'info')) return
     const { url: route, config } = request.routeOptions
     const level = status >= 400 && config.requestLogLevel !== 'debug' ? 'info' : 'debug'
     if (!this.logger.isLevelEnabled(level)) return
