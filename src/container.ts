@@ -4,12 +4,12 @@ import { createDataSource } from '../ormconfig.js'
 import type { Config } from './config.js'
 import { CacheEvents } from './kernel/cache/cache-events.js'
 import { declareCacheInvalidated } from './kernel/cache/cache-invalidated.js'
-import type { CacheSurroundings } from './kernel/cache/cache-options.js'
+import type { CacheDependencies } from './kernel/cache/cache-options.js'
 import { Caches } from './kernel/cache/caches.js'
+import { defaultTotalBytes, MemoryBudget } from './kernel/cache/entries/memory-budget.js'
 import { defaultEntryOptions } from './kernel/cache/entry-options.js'
-import { defaultTotalBytes, MemoryBudget } from './kernel/cache/memory-budget.js'
-import { RedisTier } from './kernel/cache/redis-tier.js'
-import { noSharedTier, type SharedTier } from './kernel/cache/shared-tier.js'
+import { RedisTier } from './kernel/cache/shared/redis-tier.js'
+import { noSharedTier, type SharedTier } from './kernel/cache/shared/shared-tier.js'
 import { systemClock } from './kernel/clock.js'
 import { CommandBus } from './kernel/cqrs/command-bus.js'
 import { HandlerRegistry } from './kernel/cqrs/handler-registry.js'
@@ -143,7 +143,7 @@ export function createParts(
         clusterClock,
       })
     : noSharedTier
-  const surroundings: CacheSurroundings = {
+  const dependencies: CacheDependencies = {
     applied,
     lease,
     renewLease: async () => {
@@ -159,7 +159,7 @@ export function createParts(
     events,
     memory: new MemoryBudget(config.CACHE_TOTAL_BYTES ?? defaultTotalBytes()),
   }
-  const caches = new Caches(surroundings, rules, {
+  const caches = new Caches(dependencies, rules, {
     entry: {
       ...defaultEntryOptions,
       l1TtlMs: config.CACHE_L1_TTL_MS,
@@ -216,7 +216,7 @@ export function createParts(
     retention,
     services,
     subscriber,
-    surroundings,
+    dependencies,
     unitOfWork,
   }
 }

@@ -172,7 +172,7 @@ export class Node {
         if (!isConnectionFailure(error)) throw error
         if (attempt % 10 === 1) this.logger.warn({ err: error }, 'Postgres cannot be reached, trying again')
       }
-      await this.parts.surroundings.clock.sleep(retryMs, signal)
+      await this.parts.dependencies.clock.sleep(retryMs, signal)
     }
   }
 

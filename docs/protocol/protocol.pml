@@ -302,7 +302,7 @@ proctype Check(byte n) {
 #define mayJoin(n, stamp)    serves(n, stamp)
 #endif
 
-/* cache/loader.ts, flights.ts, tiers.ts: one load, begun and stored at any time, and joined meanwhile. It even outlives
+/* cache/reads/loader.ts, flights.ts, tiers.ts: one load, begun and stored at any time, and joined meanwhile. It even outlives
  * a restart of its node, which is more than it could. */
 proctype Load(byte n) {
   byte stamp;
@@ -337,7 +337,7 @@ proctype Load(byte n) {
   fi
 }
 
-/* cache/hybrid-cache.ts: a hit in memory. cache/tiers.ts: a copy from Redis. What is refused is loaded, which is always
+/* cache/hybrid-cache.ts: a hit in memory. cache/entries/tiers.ts: a copy from Redis. What is refused is loaded, which is always
  * right. */
 proctype Reads(byte n) {
   do

@@ -1,6 +1,11 @@
-import type { LoadLock, SharedEntry, SharedKey, SharedTier } from '../../src/kernel/cache/shared-tier.js'
-import { StructuredSerializer } from '../../src/kernel/cache/structured-serializer.js'
-import { WireFormat } from '../../src/kernel/cache/wire-format.js'
+import type {
+  LoadLock,
+  SharedEntry,
+  SharedKey,
+  SharedTier,
+} from '../../src/kernel/cache/shared/shared-tier.js'
+import { WireFormat } from '../../src/kernel/cache/shared/wire-format.js'
+import { StructuredSerializer } from '../../src/kernel/cache/values/structured-serializer.js'
 import { type Hint, HintCodec } from '../../src/kernel/journal/hint.js'
 import type { HintChannel, HintListener } from '../../src/kernel/journal/hint-channel.js'
 import type { Caller } from './postgres-model.js'

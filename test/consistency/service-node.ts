@@ -1,9 +1,9 @@
 import { CacheEvents } from '../../src/kernel/cache/cache-events.js'
 import { declareCacheInvalidated } from '../../src/kernel/cache/cache-invalidated.js'
-import type { CacheSurroundings } from '../../src/kernel/cache/cache-options.js'
+import type { CacheDependencies } from '../../src/kernel/cache/cache-options.js'
 import { defaultEntryOptions, type EntryOptions } from '../../src/kernel/cache/entry-options.js'
 import { HybridCache } from '../../src/kernel/cache/hybrid-cache.js'
-import type { SharedTier } from '../../src/kernel/cache/shared-tier.js'
+import type { SharedTier } from '../../src/kernel/cache/shared/shared-tier.js'
 import type { Clock } from '../../src/kernel/clock.js'
 import { CommandBus } from '../../src/kernel/cqrs/command-bus.js'
 import type { HandlerRegistry } from '../../src/kernel/cqrs/handler-registry.js'
@@ -46,7 +46,7 @@ export interface NodeSettings {
   readonly slots?: number
 }
 
-export interface Surroundings {
+export interface Dependencies {
   readonly name: string
   readonly journal: Journal
   readonly connections: Connections
@@ -64,14 +64,14 @@ export class ServiceNode {
   readonly commandBus: CommandBus
   readonly rules = new InvalidationRules([ThingCreated])
   /** What further caches of the node share with the one that it has. */
-  readonly surroundings: CacheSurroundings
+  readonly dependencies: CacheDependencies
   readonly unitOfWork: UnitOfWork
   readonly clock: Clock
   readonly #subscriber: Subscriber
   serving = false
 
   constructor(
-    { name, journal, connections, hints, shared, clock }: Surroundings,
+    { name, journal, connections, hints, shared, clock }: Dependencies,
     private readonly settings: NodeSettings,
   ) {
     this.name = name
@@ -103,7 +103,7 @@ export class ServiceNode {
       dispatcher.commit(settings.busyNodes ? { ...transaction, isAlone: false } : transaction),
     )
     const outbox = new Outbox(this.unitOfWork, dispatcher)
-    this.surroundings = {
+    this.dependencies = {
       applied: this.applied,
       lease,
       renewLease: async () => {
@@ -126,7 +126,7 @@ export class ServiceNode {
         maxKeyLength: 100,
         entry: { ...defaultEntryOptions, ...settings.entry },
       },
-      this.surroundings,
+      this.dependencies,
     )
     for (const mapping of mappings) rules.declare(cacheName, mapping)
     const handler = { execute: ({ work }: Perform) => work() }

@@ -1,4 +1,9 @@
-import type { LoadLock, SharedEntry, SharedKey, SharedTier } from '../../src/kernel/cache/shared-tier.js'
+import type {
+  LoadLock,
+  SharedEntry,
+  SharedKey,
+  SharedTier,
+} from '../../src/kernel/cache/shared/shared-tier.js'
 import type { Hint } from '../../src/kernel/journal/hint.js'
 import type { HintChannel, HintListener } from '../../src/kernel/journal/hint-channel.js'
 import type { Journal, JournalPage, NumberingResult, Place } from '../../src/kernel/journal/journal.js'

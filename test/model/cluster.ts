@@ -272,17 +272,17 @@ export class SimulatedCluster {
     )
     // Whatever a listener does is its own affair.
     for (const event of ['hit', 'miss', 'loadFailed', 'staleServed'] as const)
-      service.surroundings.events.on(event, async () =>
+      service.dependencies.events.on(event, async () =>
         Promise.reject(new Error(`a listener of ${event} fails`)),
       )
     service.applied.onMessage((message) => this.observer.applies(message, service.applied.epoch))
     const outbox = {
       write: (events: readonly DomainEvent[]) => {
         this.observer.writes(events.map(({ payload }) => payload))
-        return service.surroundings.outbox.write(events)
+        return service.dependencies.outbox.write(events)
       },
     }
-    const all = new Caches({ ...service.surroundings, outbox }, service.rules, {
+    const all = new Caches({ ...service.dependencies, outbox }, service.rules, {
       entry: defaultEntryOptions,
       limits: { maxEntries: this.sequence.maxEntries, maxEntryBytes },
     })

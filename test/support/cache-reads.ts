@@ -2,7 +2,7 @@ import type { ReadOptions } from '../../src/kernel/cache/cache-options.js'
 import type { CacheSettings } from '../../src/kernel/cache/caches.js'
 import type { HybridCache } from '../../src/kernel/cache/hybrid-cache.js'
 import type { Factory } from '../../src/kernel/cache/load-context.js'
-import { RedisTier } from '../../src/kernel/cache/redis-tier.js'
+import { RedisTier } from '../../src/kernel/cache/shared/redis-tier.js'
 import { Consistency } from '../../src/kernel/journal/consistency.js'
 import type { JournalMessage } from '../../src/kernel/journal/journal.js'
 import type { Node } from '../../src/node.js'
@@ -52,7 +52,7 @@ export async function untilInL2(cache: HybridCache, key: string): Promise<void> 
 
 /** How many entries a node has asked L2 for. */
 export function l2Reads({ parts }: Node): number {
-  const { shared } = parts.surroundings
+  const { shared } = parts.dependencies
   return shared instanceof RedisTier ? shared.statistics.hits + shared.statistics.misses : 0
 }
 

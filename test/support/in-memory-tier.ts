@@ -1,5 +1,10 @@
-import type { LoadLock, SharedEntry, SharedKey, SharedTier } from '../../src/kernel/cache/shared-tier.js'
-import { StructuredSerializer } from '../../src/kernel/cache/structured-serializer.js'
+import type {
+  LoadLock,
+  SharedEntry,
+  SharedKey,
+  SharedTier,
+} from '../../src/kernel/cache/shared/shared-tier.js'
+import { StructuredSerializer } from '../../src/kernel/cache/values/structured-serializer.js'
 
 const serializer = new StructuredSerializer()
 

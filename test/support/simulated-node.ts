@@ -1,11 +1,11 @@
 import { CacheEvents } from '../../src/kernel/cache/cache-events.js'
 import type { InvalidationWriter } from '../../src/kernel/cache/cache-invalidated.js'
 import { declareCacheInvalidated } from '../../src/kernel/cache/cache-invalidated.js'
-import type { CacheSurroundings, HybridCacheOptions } from '../../src/kernel/cache/cache-options.js'
+import type { CacheDependencies, HybridCacheOptions } from '../../src/kernel/cache/cache-options.js'
 import { defaultEntryOptions, type EntryOptions } from '../../src/kernel/cache/entry-options.js'
 import { HybridCache } from '../../src/kernel/cache/hybrid-cache.js'
-import type { SharedTier } from '../../src/kernel/cache/shared-tier.js'
-import { noSharedTier } from '../../src/kernel/cache/shared-tier.js'
+import type { SharedTier } from '../../src/kernel/cache/shared/shared-tier.js'
+import { noSharedTier } from '../../src/kernel/cache/shared/shared-tier.js'
 import { type DomainEvent, domainEvent, nameOf, z } from '../../src/kernel/domain/index.js'
 import { Faults } from '../../src/kernel/faults.js'
 import { AppliedJournal } from '../../src/kernel/journal/applied-journal.js'
@@ -50,7 +50,7 @@ export class SimulatedNode {
   readonly lease: Lease
   readonly check: StalenessCheck
   readonly cache: HybridCache
-  readonly surroundings: CacheSurroundings
+  readonly dependencies: CacheDependencies
   readonly events = new CacheEvents(silentLogger)
   readonly written: DomainEvent[] = []
 
@@ -93,7 +93,7 @@ export class SimulatedNode {
         await this.check.run()
       },
     }
-    this.surroundings = {
+    this.dependencies = {
       applied: this.applied,
       lease: this.lease,
       renewLease: async () => {
@@ -116,7 +116,7 @@ export class SimulatedNode {
         entry: { ...defaultEntryOptions, clusterSingleFlight: false, ...entry },
         ...cache,
       },
-      this.surroundings,
+      this.dependencies,
     )
   }
 

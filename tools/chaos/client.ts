@@ -20,7 +20,7 @@ export interface Write {
   readonly version?: number
 }
 
-export interface ClientSurroundings {
+export interface ClientDependencies {
   readonly history: HistoryFile
   readonly balancer: Balancer
   /** The ports of the nodes. */
@@ -43,9 +43,9 @@ export class Client {
   constructor(
     readonly number: number,
     private readonly usesTokens: boolean,
-    private readonly around: ClientSurroundings,
+    private readonly dependencies: ClientDependencies,
   ) {
-    this.#connections = around.ports.map((port) => new HttpConnection(port, timeoutMs))
+    this.#connections = dependencies.ports.map((port) => new HttpConnection(port, timeoutMs))
   }
 
   /**
@@ -55,7 +55,7 @@ export class Client {
    */
   async read(targets: readonly Target[]): Promise<(readonly Observed[] | undefined)[]> {
     const token = this.usesTokens ? this.#token : undefined
-    const requests = targets.map(({ path }) => requestOf('GET', this.around.spell(path), token))
+    const requests = targets.map(({ path }) => requestOf('GET', this.dependencies.spell(path), token))
     const exchange = await this.#exchange(requests)
     if (!exchange) return []
     return exchange.answers.map((answer, index) =>
@@ -68,15 +68,17 @@ export class Client {
     const { method, path, body, ifMatch, key, value } = write
     const token = this.usesTokens ? this.#token : undefined
     if (method === 'DELETE') {
-      this.around.history.append({ kind: 'removing', key, version: write.version ?? 0 })
+      this.dependencies.history.append({ kind: 'removing', key, version: write.version ?? 0 })
     }
-    const exchange = await this.#exchange([requestOf(method, this.around.spell(path), token, body, ifMatch)])
+    const exchange = await this.#exchange([
+      requestOf(method, this.dependencies.spell(path), token, body, ifMatch),
+    ])
     if (!exchange) return undefined
     const [answer] = exchange.answers
     const isCommitted = answer !== undefined && answer.status >= 200 && answer.status < 300
     const isRefused = answer !== undefined && refusals.has(answer.status)
     const version = isCommitted ? (write.version ?? versionIn(answer.body)) : 0
-    this.around.history.append({
+    this.dependencies.history.append({
       kind: 'write',
       client: this.number,
       node: exchange.node + 1,
@@ -98,7 +100,7 @@ export class Client {
 
   /** Undefined if no node accepts a request at the moment. */
   async #exchange(requests: readonly string[]): Promise<Exchange | undefined> {
-    const { balancer } = this.around
+    const { balancer } = this.dependencies
     const node = balancer.take()
     if (node === undefined) return undefined
     const connection = this.#connections[node] as HttpConnection
@@ -130,11 +132,11 @@ export class Client {
     if (!seen) {
       const status = answer?.status ?? 0
       const detail = answer && status !== 503 ? `${target.path}: ${answer.body.slice(0, 300)}` : ''
-      this.around.history.append({ kind: 'failed', ...operation, status, detail })
+      this.dependencies.history.append({ kind: 'failed', ...operation, status, detail })
       return undefined
     }
     const status = headerOf(answer.head, 'cache-status') ?? ''
-    this.around.history.append({
+    this.dependencies.history.append({
       kind: 'read',
       ...operation,
       tier: tierOf(status),

@@ -1,6 +1,6 @@
 import { setMaxListeners } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Client, type ClientSurroundings } from './client.js'
+import { Client, type ClientDependencies } from './client.js'
 import type { Mode } from './cluster.js'
 import type { Observed } from './history.js'
 import type { Random } from './random.js'
@@ -42,7 +42,7 @@ export class Traffic {
    */
   constructor(
     private readonly world: World,
-    private readonly around: ClientSurroundings,
+    private readonly dependencies: ClientDependencies,
     private readonly random: Random,
     private readonly mode: Mode,
     readsPerSecond: number,
@@ -69,7 +69,7 @@ export class Traffic {
     if (!askers) {
       const balancer: Balancer = { take: () => number - 1, giveBack: () => {} }
       askers = Array.from({ length: askersOfANode }, () =>
-        this.#newClient(false, { ...this.around, balancer }),
+        this.#newClient(false, { ...this.dependencies, balancer }),
       )
       this.#askers.set(number, askers)
     }
@@ -85,13 +85,13 @@ export class Traffic {
 
   #add(count: number, usesTokens: boolean, paceMs: number, step: Step): void {
     for (let one = 0; one < count; one++) {
-      const client = this.#newClient(usesTokens, this.around)
+      const client = this.#newClient(usesTokens, this.dependencies)
       this.#loops.push(this.#repeat(client, paceMs, step))
     }
   }
 
-  #newClient(usesTokens: boolean, around: ClientSurroundings): Client {
-    const client = new Client(this.#clients.length, usesTokens, around)
+  #newClient(usesTokens: boolean, dependencies: ClientDependencies): Client {
+    const client = new Client(this.#clients.length, usesTokens, dependencies)
     this.#clients.push(client)
     return client
   }

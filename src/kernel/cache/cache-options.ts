@@ -6,10 +6,10 @@ import type { Consistency } from '../journal/consistency.js'
 import type { Lease } from '../journal/lease.js'
 import type { CacheEvents } from './cache-events.js'
 import type { InvalidationWriter } from './cache-invalidated.js'
+import type { MemoryBudget } from './entries/memory-budget.js'
 import type { EntryOptions, Given } from './entry-options.js'
 import type { Factory } from './load-context.js'
-import type { MemoryBudget } from './memory-budget.js'
-import type { SharedTier } from './shared-tier.js'
+import type { SharedTier } from './shared/shared-tier.js'
 
 /** What one cache may hold in memory. */
 export interface MemoryLimits {
@@ -58,7 +58,7 @@ export interface HybridCacheOptions extends MemoryLimits {
 }
 
 /** What all caches of a node share. */
-export interface CacheSurroundings {
+export interface CacheDependencies {
   readonly applied: AppliedJournal
   readonly lease: Lease
   /**

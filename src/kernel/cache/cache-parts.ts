@@ -1,41 +1,42 @@
-import { Answers } from './answers.js'
-import type { CacheSurroundings, HybridCacheOptions } from './cache-options.js'
+import type { CacheDependencies, HybridCacheOptions } from './cache-options.js'
 import { CacheStatistics } from './cache-statistics.js'
 import { CacheWrites } from './cache-writes.js'
-import { ClusterFlight } from './cluster-flight.js'
-import { EagerRefresh } from './eager-refresh.js'
-import { Entries } from './entries.js'
-import { FailSafe } from './fail-safe.js'
-import { Flights } from './flights.js'
-import { Loader } from './loader.js'
-import { MemoryTier } from './memory-tier.js'
-import { Misses, SingleLoads } from './misses.js'
-import { OneTierReads } from './one-tier-reads.js'
-import { RemovedEntries } from './removed-entries.js'
-import { Tiers } from './tiers.js'
-import { UncachedReads } from './uncached-reads.js'
+import { Entries } from './entries/entries.js'
+import { MemoryTier } from './entries/memory-tier.js'
+import { RemovedEntries } from './entries/removed-entries.js'
+import { Tiers } from './entries/tiers.js'
+import { Answers } from './reads/answers.js'
+import { ClusterSingleFlight } from './reads/cluster-single-flight.js'
+import { EagerRefresh } from './reads/eager-refresh.js'
+import { FailSafe } from './reads/fail-safe.js'
+import { Loader } from './reads/loader.js'
+import { Misses } from './reads/misses.js'
+import { OneTierReads } from './reads/one-tier-reads.js'
+import { SingleFlight } from './reads/single-flight.js'
+import { SingleLoads } from './reads/single-loads.js'
+import { UncachedReads } from './reads/uncached-reads.js'
 
 export type CacheParts = ReturnType<typeof assembleCache>
 
 /** What one cache is made of, wired. */
-export function assembleCache(options: HybridCacheOptions, around: CacheSurroundings) {
+export function assembleCache(options: HybridCacheOptions, dependencies: CacheDependencies) {
   const { name } = options
-  const { applied, lease, clock, events } = around
+  const { applied, lease, clock, events } = dependencies
   const statistics = new CacheStatistics()
-  const memory = new MemoryTier(name, options, events, around.memory)
-  const entries = new Entries(options, around)
-  const tiers = new Tiers(options, around, entries, memory, statistics)
-  const loader = new Loader(options, around, entries, memory, statistics)
-  const flights = new Flights(
+  const memory = new MemoryTier(name, options, events, dependencies.memory)
+  const entries = new Entries(options, dependencies)
+  const tiers = new Tiers(options, dependencies, entries, memory, statistics)
+  const loader = new Loader(options, dependencies, entries, memory, statistics)
+  const singleFlight = new SingleFlight(
     applied,
     lease,
     clock,
     (key) => entries.ownSlots(key),
     ({ kept }) => loader.mayKeep(kept),
   )
-  const answers = new Answers(name, around, entries, statistics)
-  const failSafe = new FailSafe(name, around, memory, statistics)
-  const cluster = new ClusterFlight(around, entries, tiers)
+  const answers = new Answers(name, dependencies, entries, statistics)
+  const failSafe = new FailSafe(name, dependencies, memory, statistics)
+  const cluster = new ClusterSingleFlight(dependencies, entries, tiers)
   const single = new SingleLoads(tiers, cluster, loader, clock)
   return {
     statistics,
@@ -46,10 +47,10 @@ export function assembleCache(options: HybridCacheOptions, around: CacheSurround
     loader,
     answers,
     single,
-    misses: new Misses(name, around, flights, tiers, failSafe, answers, statistics),
-    eager: new EagerRefresh(flights, tiers, cluster, single, memory, statistics, clock),
-    oneTier: new OneTierReads(lease, tiers, loader, flights),
+    misses: new Misses(name, dependencies, singleFlight, tiers, failSafe, answers, statistics),
+    eager: new EagerRefresh(singleFlight, tiers, cluster, single, memory, statistics, clock),
+    oneTier: new OneTierReads(lease, tiers, loader, singleFlight),
     uncached: new UncachedReads(name, statistics),
-    writes: new CacheWrites(options, around, entries, tiers, loader),
+    writes: new CacheWrites(options, dependencies, entries, tiers, loader),
   }
 }

@@ -3,13 +3,13 @@ import { assertTag, dependencyOn, isText } from '../journal/invalidation-rules.j
 import type { JournalMessage } from '../journal/journal.js'
 import { currentScope } from '../persistence/transaction-scope.js'
 import { CacheInvalidated } from './cache-invalidated.js'
-import type { CacheSurroundings, HybridCacheOptions, SetOptions } from './cache-options.js'
-import type { Entries } from './entries.js'
+import type { CacheDependencies, HybridCacheOptions, SetOptions } from './cache-options.js'
+import type { Entries } from './entries/entries.js'
+import type { Storable, Tiers } from './entries/tiers.js'
 import type { EntryOptions } from './entry-options.js'
-import { inChunks } from './in-chunks.js'
-import { assertFewTags, type Loader } from './loader.js'
-import { ownCopyOf } from './mutation-safety.js'
-import type { Storable, Tiers } from './tiers.js'
+import { inChunks } from './reads/in-chunks.js'
+import { assertFewTags, type Loader } from './reads/loader.js'
+import { ownCopyOf } from './values/mutation-safety.js'
 
 /** Keys or tags in one message: enough to need few messages, and few enough for each message to fit into one hint. */
 export const namesAMessage = 1_000
@@ -18,7 +18,7 @@ export const namesAMessage = 1_000
 export class CacheWrites {
   constructor(
     private readonly cache: HybridCacheOptions,
-    private readonly around: CacheSurroundings,
+    private readonly dependencies: CacheDependencies,
     private readonly entries: Entries,
     private readonly tiers: Tiers,
     private readonly loader: Loader,
@@ -56,7 +56,7 @@ export class CacheWrites {
     { stamp, tags = [] }: SetOptions & { stamp: NonNullable<SetOptions['stamp']> },
     options: EntryOptions,
   ): Promise<void> {
-    const { applied, outbox } = this.around
+    const { applied, outbox } = this.dependencies
     const setId = randomUUID()
     // Copied now, because the owner of the values may change them while the message is written.
     const own = new Map(keys.map((key) => [key, ownCopyOf(values.get(key))]))
@@ -94,7 +94,7 @@ export class CacheWrites {
 
   /** A key that is not well-formed text is never kept, so there is nothing to supersede under it. */
   #isText(key: string): boolean {
-    const { events } = this.around
+    const { events } = this.dependencies
     const is = isText(key)
     if (!is && events.wants('notStored')) {
       events.emit('notStored', { cache: this.cache.name, key, tier: 'l1', reason: 'key-not-text' })
@@ -106,7 +106,7 @@ export class CacheWrites {
     await this.#inTurns(keys.filter(isText), async (some) => {
       await this.#write({ keys: [...some] })
       // Only to free memory, and only once it is committed: everything there is stale by its position.
-      if (!currentScope()) this.around.shared.forget(some.map((key) => this.tiers.sharedKey(key)))
+      if (!currentScope()) this.dependencies.shared.forget(some.map((key) => this.tiers.sharedKey(key)))
     })
   }
 
@@ -124,14 +124,14 @@ export class CacheWrites {
   }
 
   async #write(what: Omit<CacheInvalidated['payload'], 'cache'>): Promise<void> {
-    await this.around.outbox.write([new CacheInvalidated({ cache: this.cache.name, ...what })])
+    await this.dependencies.outbox.write([new CacheInvalidated({ cache: this.cache.name, ...what })])
   }
 
   /** One message after another, each in its own turn of the event loop, so that the lease can be renewed in between. */
   async #inTurns(names: readonly string[], write: (some: readonly string[]) => Promise<void>): Promise<void> {
     for (const some of inChunks(names, namesAMessage)) {
       await write(some)
-      if (some.length === namesAMessage) await this.around.clock.nextTurn()
+      if (some.length === namesAMessage) await this.dependencies.clock.nextTurn()
     }
   }
 }

@@ -2,11 +2,11 @@ import { createHash } from 'node:crypto'
 import { assertTag, type EventMapping, type InvalidationRules } from '../journal/invalidation-rules.js'
 import type { CacheEvents } from './cache-events.js'
 import { CacheInvalidated } from './cache-invalidated.js'
-import type { CacheSurroundings, MemoryLimits } from './cache-options.js'
+import type { CacheDependencies, MemoryLimits } from './cache-options.js'
 import { namesAMessage } from './cache-writes.js'
 import { type EntryOptions, type Given, withGiven } from './entry-options.js'
 import { HybridCache } from './hybrid-cache.js'
-import { inChunks } from './in-chunks.js'
+import { inChunks } from './reads/in-chunks.js'
 
 /** Characters of a key, unless a cache says otherwise. */
 const defaultMaxKeyLength = 1_024
@@ -54,7 +54,7 @@ export class Caches {
   readonly #byName = new Map<string, HybridCache>()
 
   constructor(
-    private readonly around: CacheSurroundings,
+    private readonly dependencies: CacheDependencies,
     private readonly rules: InvalidationRules,
     private readonly defaults: CacheDefaults,
   ) {}
@@ -68,12 +68,12 @@ export class Caches {
    * they may hold.
    */
   get inMemory(): { readonly bytes: number; readonly maxBytes: number } {
-    const { memory } = this.around
+    const { memory } = this.dependencies
     return { bytes: memory?.heldBytes ?? 0, maxBytes: memory?.maxBytes ?? Number.POSITIVE_INFINITY }
   }
 
   get events(): CacheEvents {
-    return this.around.events
+    return this.dependencies.events
   }
 
   /** @throws TypeError if no module lists the declaration */
@@ -109,7 +109,7 @@ export class Caches {
         maxEntryBytes: maxEntryBytes ?? limits.maxEntryBytes,
         maxKeyLength: maxKeyLength ?? defaultMaxKeyLength,
       },
-      this.around,
+      this.dependencies,
     )
     for (const mapping of mappings) this.rules.declare(name, mapping)
     this.#byName.set(name, cache)
@@ -128,13 +128,15 @@ export class Caches {
 
   /** Removes everything from every cache; with `keepFailSafe`, expires it. */
   clear({ keepFailSafe = false }: { readonly keepFailSafe?: boolean } = {}): Promise<void> {
-    return this.around.outbox.write([new CacheInvalidated({ mode: keepFailSafe ? 'expire' : 'remove' })])
+    return this.dependencies.outbox.write([
+      new CacheInvalidated({ mode: keepFailSafe ? 'expire' : 'remove' }),
+    ])
   }
 
   async #byTag(tags: readonly string[], mode: 'remove' | 'expire'): Promise<void> {
     tags.forEach(assertTag)
     for (const some of inChunks(tags, namesAMessage)) {
-      await this.around.outbox.write([new CacheInvalidated({ tags: [...some], mode })])
+      await this.dependencies.outbox.write([new CacheInvalidated({ tags: [...some], mode })])
     }
   }
 }

@@ -1,11 +1,8 @@
 import { ambient } from '../ambient.js'
 import type { Stamp } from '../journal/applied-journal.js'
 import { currentScope } from '../persistence/transaction-scope.js'
-import type { Answers, Asking } from './answers.js'
-import type { LoadMissing } from './batch-loads.js'
-import { CacheEntry } from './cache-entry.js'
 import {
-  type CacheSurroundings,
+  type CacheDependencies,
   checkedLimits,
   type HybridCacheOptions,
   type Read,
@@ -14,11 +11,14 @@ import {
 } from './cache-options.js'
 import { assembleCache, type CacheParts } from './cache-parts.js'
 import type { CacheStatistics } from './cache-statistics.js'
+import { CacheEntry } from './entries/cache-entry.js'
+import type { MemoryTier } from './entries/memory-tier.js'
 import { checkEntryOptions, type EntryOptions, type Given, withGiven } from './entry-options.js'
 import type { Factory } from './load-context.js'
-import { ManyReads } from './many-reads.js'
-import type { MemoryTier } from './memory-tier.js'
-import { givenOf } from './mutation-safety.js'
+import type { Answers, Asking } from './reads/answers.js'
+import type { LoadMissing } from './reads/batch-loads.js'
+import { ManyReads } from './reads/many-reads.js'
+import { givenOf } from './values/mutation-safety.js'
 
 const noOptions = {}
 
@@ -43,22 +43,22 @@ export class HybridCache<Value = unknown, Key extends string = string> {
   /** @throws RangeError naming the option that is out of range */
   constructor(
     options: HybridCacheOptions,
-    private readonly around: CacheSurroundings,
+    private readonly dependencies: CacheDependencies,
   ) {
     const { name, entry } = checkedLimits(options)
     this.name = name
     checkEntryOptions(entry)
     this.#defaults = entry
-    this.#parts = assembleCache(options, around)
+    this.#parts = assembleCache(options, dependencies)
     const { statistics, memory, removed, answers, entries } = this.#parts
     this.statistics = statistics
     this.#memory = memory
     this.#answers = answers
-    this.#many = new ManyReads(around, this.#parts, {
+    this.#many = new ManyReads(dependencies, this.#parts, {
       freshInMemory: (key, now, chosen) => this.#freshInMemory(key, now, chosen),
       readOf: (key, factory, given) => this.#read(key, factory as Factory<Value>, given),
     })
-    const { applied } = around
+    const { applied } = dependencies
     // What L2 holds from before this cache existed here may have been invalidated by events that no rule of its
     // own was there to read.
     applied.invalidations.invalidate(entries.cacheName, applied.position)
@@ -110,12 +110,12 @@ export class HybridCache<Value = unknown, Key extends string = string> {
     const { consistency } = options
     await consistency?.satisfy()
     if (!consistency?.onlyTier) return this.#current(key, factory, options)
-    const landing = await this.#parts.oneTier.fetch(this.#read(key, factory, options), consistency.onlyTier)
-    return this.#answers.of(key, landing, options)
+    const result = await this.#parts.oneTier.fetch(this.#read(key, factory, options), consistency.onlyTier)
+    return this.#answers.of(key, result, options)
   }
 
   #current(key: Key, factory: Factory<Value>, options: ReadOptions<never>): Promise<unknown> {
-    const now = this.around.lease.heldAt()
+    const now = this.dependencies.lease.heldAt()
     const hit = this.#freshInMemory(key, now, options.entry)
     if (hit === undefined)
       return this.#parts.misses.answer(this.#read(key, factory, options), this.#parts.single)
@@ -137,8 +137,8 @@ export class HybridCache<Value = unknown, Key extends string = string> {
     if (entry) checkEntryOptions(entry)
     if (currentScope()) return undefined
     await consistency?.satisfy()
-    const { lease } = this.around
-    if (!lease.holds()) await this.around.renewLease()
+    const { lease } = this.dependencies
+    if (!lease.holds()) await this.dependencies.renewLease()
     const hit = this.#freshInMemory(key, lease.heldAt(), entry)
     if (hit) return this.#answers.ofHit(key, hit, options) as Value
     if (!lease.holds()) return undefined
@@ -159,7 +159,7 @@ export class HybridCache<Value = unknown, Key extends string = string> {
       this.#answers.asked(key, undefined)
       if (currentScope()) return undefined
     }
-    const hit = this.#freshInMemory(key, this.around.lease.heldAt())
+    const hit = this.#freshInMemory(key, this.dependencies.lease.heldAt())
     if (hit === undefined) return undefined
     if (isPart) return this.#answers.ofHit(key, hit, noOptions) as Value
     this.#answers.noteHit(key, hit, undefined)
@@ -183,7 +183,7 @@ export class HybridCache<Value = unknown, Key extends string = string> {
 
   /** The position to take *before* reading a value that will be given to `set`. */
   capture(): Stamp {
-    return this.around.applied.stamp()
+    return this.dependencies.applied.stamp()
   }
 
   /**
@@ -247,7 +247,7 @@ export class HybridCache<Value = unknown, Key extends string = string> {
    */
   #sharedAnswer(key: Key, { consistency, entry: chosen }: Asking): Promise<unknown> | undefined {
     if (ambient() || chosen || (consistency && !consistency.isUndemanding)) return undefined
-    const now = this.around.lease.heldAt()
+    const now = this.dependencies.lease.heldAt()
     const hit = this.#freshInMemory(key, now)
     if (!hit || !CacheEntry.isShared(hit) || CacheEntry.isDue(hit, now as number)) return undefined
     this.#answers.noteHit(key, hit, consistency)
@@ -259,7 +259,7 @@ export class HybridCache<Value = unknown, Key extends string = string> {
     if (now === undefined || (chosen?.skipL1Read ?? this.#defaults.skipL1Read)) return undefined
     const entry = this.#memory.get(key)
     if (entry === undefined || now >= entry.freshUntil) return undefined
-    return this.around.applied.isFresh(entry.stamp, entry.slots) ? entry : undefined
+    return this.dependencies.applied.isFresh(entry.stamp, entry.slots) ? entry : undefined
   }
 
   #read(key: Key, factory: Factory<Value>, options: ReadOptions<never>): Read {

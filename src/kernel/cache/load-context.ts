@@ -1,8 +1,8 @@
 import { assertTag, dependencyOn } from '../journal/invalidation-rules.js'
-import type { CacheEntry } from './cache-entry.js'
+import type { CacheEntry } from './entries/cache-entry.js'
 import { type AdaptiveOptions, checkAdaptiveOptions, type EntryOptions, withGiven } from './entry-options.js'
-import type { LoadScope } from './load-scope.js'
-import { givenOf } from './mutation-safety.js'
+import type { LoadScope } from './reads/load-scope.js'
+import { givenOf } from './values/mutation-safety.js'
 
 /** What an origin says of a version of a value, so that it can be asked whether there is a newer one. */
 export interface Validators {

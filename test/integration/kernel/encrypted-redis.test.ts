@@ -34,7 +34,7 @@ afterAll(async () => {
 
 const namespace = () => writer.parts.installation.namespace
 const rejectedBy = ({ parts }: Node) =>
-  (parts.surroundings.shared as unknown as { statistics: { rejected: number } }).statistics.rejected
+  (parts.dependencies.shared as unknown as { statistics: { rejected: number } }).statistics.rejected
 const entriesOf = (id: string) => redis.keys(`${namespace()}:v4*:${id}`)
 
 async function inStep(): Promise<void> {
@@ -90,7 +90,7 @@ describe('with REDIS_ENCRYPTION', () => {
     await inStep()
     await getUser(writer, id)
     await until('it is in L2', async () => (await entriesOf(id)).length > 0)
-    const { statistics } = reader.parts.surroundings.shared as unknown as { statistics: { hits: number } }
+    const { statistics } = reader.parts.dependencies.shared as unknown as { statistics: { hits: number } }
     const before = statistics.hits
     expect((await getUser(reader, id))?.name).toBe('Ada')
     expect(statistics.hits).toBe(before + 1)

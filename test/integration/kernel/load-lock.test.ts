@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { Redis } from 'ioredis'
-import { LoadLocks } from '../../../src/kernel/cache/load-lock.js'
+import { LoadLocks } from '../../../src/kernel/cache/shared/load-lock.js'
 import { redisUrl } from '../../support/fresh-database.js'
 
 const secret = randomBytes(32)

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { Redis } from 'ioredis'
 import { CacheEvents } from '../../../src/kernel/cache/cache-events.js'
-import { RedisTier } from '../../../src/kernel/cache/redis-tier.js'
+import { RedisTier } from '../../../src/kernel/cache/shared/redis-tier.js'
 import { GetUser } from '../../../src/modules/users/queries/get-user.js'
 import type { Node } from '../../../src/node.js'
 import { createFreshDatabase, type FreshDatabase, redisUrl } from '../../support/fresh-database.js'
@@ -48,7 +48,7 @@ async function userInL2(name: string): Promise<{ id: string; key: string }> {
   return { id, key: key! }
 }
 
-const tier = (node: Node) => node.parts.surroundings.shared as RedisTier
+const tier = (node: Node) => node.parts.dependencies.shared as RedisTier
 const statistics = () => reader.parts.queryBus.cacheOf(GetUser)!.statistics
 
 describe('what is in Redis', () => {

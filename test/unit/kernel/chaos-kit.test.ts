@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
 import fc from 'fast-check'
-import type { SharedEntry, SharedKey } from '../../../src/kernel/cache/shared-tier.js'
+import type { SharedEntry, SharedKey } from '../../../src/kernel/cache/shared/shared-tier.js'
 import { systemClock } from '../../../src/kernel/clock.js'
 import type { Hint } from '../../../src/kernel/journal/hint.js'
 import type { HintChannel, HintListener } from '../../../src/kernel/journal/hint-channel.js'

@@ -18,7 +18,7 @@ async function started(entry: Partial<typeof defaultEntryOptions> = {}) {
   })
   const settings = { declaration: 'd1', maxEntries: 10, cacheAbsent: false, maxKeyLength: 1_024 }
   const cacheNamed = (name: string) =>
-    new HybridCache({ ...settings, name, entry: { ...defaultEntryOptions, ...entry } }, node.surroundings)
+    new HybridCache({ ...settings, name, entry: { ...defaultEntryOptions, ...entry } }, node.dependencies)
   return { node, a: cacheNamed('A'), b: cacheNamed('B'), cacheNamed }
 }
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals'
-import { type Copy, displaces, isOlder, use } from '../../../src/kernel/cache/displacement.js'
+import { type Copy, displaces, isOlder, use } from '../../../src/kernel/cache/entries/displacement.js'
 
 const copy = (parts: Partial<Copy> = {}): Copy => ({
   stamp: { epoch: 'e', position: 5 },

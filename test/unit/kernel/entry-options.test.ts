@@ -199,7 +199,7 @@ describe('an option that a load adapts holds on its node, for copies on other no
     const third = await startSimulatedNode({
       ...pair,
       journal: pair.one.journal,
-      shared: pair.one.surroundings.shared,
+      shared: pair.one.dependencies.shared,
       entry: brief,
     })
     expect(await third.cache.getOrCreate('a', down)).toEqual({ list: [1] })

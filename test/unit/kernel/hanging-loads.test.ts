@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals'
 import { LoadTimeoutError } from '../../../src/kernel/cache/cache-errors.js'
 import type { EntryOptions } from '../../../src/kernel/cache/entry-options.js'
-import type { SharedKey } from '../../../src/kernel/cache/shared-tier.js'
+import type { SharedKey } from '../../../src/kernel/cache/shared/shared-tier.js'
 import { Gate, settle } from '../../support/gate.js'
 import { InMemoryJournal } from '../../support/in-memory-journal.js'
 import { InMemoryTier } from '../../support/in-memory-tier.js'

@@ -2,8 +2,8 @@ import { describe, expect, jest, test } from '@jest/globals'
 import { NotInTierError } from '../../../src/kernel/cache/cache-errors.js'
 import { defaultEntryOptions } from '../../../src/kernel/cache/entry-options.js'
 import { HybridCache } from '../../../src/kernel/cache/hybrid-cache.js'
-import { LoadScope, runLoad } from '../../../src/kernel/cache/load-scope.js'
-import { maximumTags } from '../../../src/kernel/cache/loader.js'
+import { LoadScope, runLoad } from '../../../src/kernel/cache/reads/load-scope.js'
+import { maximumTags } from '../../../src/kernel/cache/reads/loader.js'
 import { type FaultPoint, Faults } from '../../../src/kernel/faults.js'
 import {
   runInScope,
@@ -54,7 +54,7 @@ function heldAt(node: SimulatedNode, point: FaultPoint, gate: Gate): HybridCache
     maxKeyLength: 1_024,
     entry: defaultEntryOptions,
   }
-  return new HybridCache(options, { ...node.surroundings, faults })
+  return new HybridCache(options, { ...node.dependencies, faults })
 }
 
 describe('a cached value', () => {
@@ -605,7 +605,7 @@ describe('a cached read inside another load', () => {
         maxKeyLength: 1_024,
         entry: defaultEntryOptions,
       },
-      node.surroundings,
+      node.dependencies,
     )
     let value = 'old'
     const read = () =>

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
+import { fewNames, maximumNames } from '../../../src/kernel/cache/entries/few-names.js'
 import { defaultEntryOptions } from '../../../src/kernel/cache/entry-options.js'
-import { fewNames, maximumNames } from '../../../src/kernel/cache/few-names.js'
 import { HybridCache } from '../../../src/kernel/cache/hybrid-cache.js'
 import { dependencyOn } from '../../../src/kernel/journal/invalidation-rules.js'
 import { InMemoryJournal } from '../../support/in-memory-journal.js'
@@ -23,7 +23,7 @@ async function started() {
       entry: defaultEntryOptions,
       ...limits,
     }
-    return { node, pages: new HybridCache(options, node.surroundings) }
+    return { node, pages: new HybridCache(options, node.dependencies) }
   })
   let version = 1
   const page = ({ node, pages }: { node: SimulatedNode; pages: HybridCache }) =>

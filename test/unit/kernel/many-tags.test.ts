@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals'
-import { maximumTags } from '../../../src/kernel/cache/loader.js'
+import { maximumTags } from '../../../src/kernel/cache/reads/loader.js'
 import { InMemoryJournal } from '../../support/in-memory-journal.js'
 import { InMemoryTier } from '../../support/in-memory-tier.js'
 import { ManualClock } from '../../support/manual-clock.js'

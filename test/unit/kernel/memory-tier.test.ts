@@ -1,10 +1,10 @@
 import { getHeapStatistics } from 'node:v8'
 import { describe, expect, test } from '@jest/globals'
 import fc from 'fast-check'
-import { CacheEntry, never } from '../../../src/kernel/cache/cache-entry.js'
 import { CacheEvents } from '../../../src/kernel/cache/cache-events.js'
-import { defaultTotalBytes, MemoryBudget } from '../../../src/kernel/cache/memory-budget.js'
-import { MemoryTier } from '../../../src/kernel/cache/memory-tier.js'
+import { CacheEntry, never } from '../../../src/kernel/cache/entries/cache-entry.js'
+import { defaultTotalBytes, MemoryBudget } from '../../../src/kernel/cache/entries/memory-budget.js'
+import { MemoryTier } from '../../../src/kernel/cache/entries/memory-tier.js'
 import { seed } from '../../support/seed.js'
 import { silentLogger } from '../../support/silent-logger.js'
 

@@ -86,7 +86,7 @@ describe('the key of a cached query', () => {
       }),
     )
     handlers.construct(new Container())
-    const caches = new Caches(node.surroundings, node.rules, {
+    const caches = new Caches(node.dependencies, node.rules, {
       entry: { ...defaultEntryOptions, clusterSingleFlight: false },
       limits: { maxEntries: 1_000 },
     })

@@ -30,7 +30,7 @@ async function started(simulation: Parameters<typeof startSimulatedNode>[0] = {}
       maxKeyLength: 1_024,
       entry: { ...defaultEntryOptions, clusterSingleFlight: false },
     },
-    node.surroundings,
+    node.dependencies,
   )
   return { node, pages, ...readsOf(node) }
 }

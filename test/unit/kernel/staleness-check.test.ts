@@ -189,19 +189,19 @@ describe('what a check finds out by the way', () => {
     const [one, two] = [new SimulatedNode({ journal }), new SimulatedNode({ journal })]
     two.clock.advance(900_000)
     two.clock.jumpWall(-900_000)
-    expect(one.surroundings.clusterClock.known).toBe(false)
+    expect(one.dependencies.clusterClock.known).toBe(false)
     await one.check.run()
     await two.check.run()
-    expect(one.surroundings.clusterClock.known).toBe(true)
-    expect(one.surroundings.clusterClock.now()).toBe(5_000_000)
-    expect(two.surroundings.clusterClock.now()).toBe(5_000_000)
+    expect(one.dependencies.clusterClock.known).toBe(true)
+    expect(one.dependencies.clusterClock.now()).toBe(5_000_000)
+    expect(two.dependencies.clusterClock.now()).toBe(5_000_000)
   })
 
   test('is no time where the check fails', async () => {
     const node = new SimulatedNode()
     node.journal.beforeRead = () => Promise.reject(new Error('Postgres is away'))
     await expect(node.check.run()).rejects.toThrow('away')
-    expect(node.surroundings.clusterClock.known).toBe(false)
+    expect(node.dependencies.clusterClock.known).toBe(false)
   })
 })
 

@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals'
 import { defaultEntryOptions, type EntryOptions } from '../../../src/kernel/cache/entry-options.js'
 import { HybridCache } from '../../../src/kernel/cache/hybrid-cache.js'
 import type { LoadContext } from '../../../src/kernel/cache/load-context.js'
-import type { SharedEntry, SharedKey } from '../../../src/kernel/cache/shared-tier.js'
+import type { SharedEntry, SharedKey } from '../../../src/kernel/cache/shared/shared-tier.js'
 import { settle } from '../../support/gate.js'
 import { InMemoryJournal } from '../../support/in-memory-journal.js'
 import { InMemoryTier } from '../../support/in-memory-tier.js'
@@ -22,7 +22,7 @@ function cacheOf(node: SimulatedNode, name: string): HybridCache {
   const limits = { maxEntries: 10, maxEntryBytes: 1_000_000, cacheAbsent: false, maxKeyLength: 100 }
   return new HybridCache(
     { name, declaration: 'd1', entry: defaultEntryOptions, ...limits },
-    node.surroundings,
+    node.dependencies,
   )
 }
 

@@ -1,14 +1,14 @@
 import { randomBytes } from 'node:crypto'
 import { describe, expect, test } from '@jest/globals'
 import fc from 'fast-check'
-import type { Serializer } from '../../../src/kernel/cache/serializer.js'
-import type { SharedEntry } from '../../../src/kernel/cache/shared-tier.js'
-import { StructuredSerializer } from '../../../src/kernel/cache/structured-serializer.js'
+import type { SharedEntry } from '../../../src/kernel/cache/shared/shared-tier.js'
 import {
   PayloadTooLargeError,
   WireFormat,
   type WireFormatOptions,
-} from '../../../src/kernel/cache/wire-format.js'
+} from '../../../src/kernel/cache/shared/wire-format.js'
+import type { Serializer } from '../../../src/kernel/cache/values/serializer.js'
+import { StructuredSerializer } from '../../../src/kernel/cache/values/structured-serializer.js'
 import { seed } from '../../support/seed.js'
 
 const secret = randomBytes(32)

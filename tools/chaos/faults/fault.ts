@@ -5,7 +5,7 @@ import type { Random } from '../random.js'
 export const lanes = ['node', 'redis', 'postgres'] as const
 export type LaneName = (typeof lanes)[number]
 
-export interface Surroundings {
+export interface FaultContext {
   readonly cluster: Cluster
   /** The random numbers of this fault alone. */
   readonly random: Random
@@ -31,5 +31,5 @@ export interface Fault {
   /** Why this machine cannot cause it; undefined if it can. */
   missing?(): string | undefined
   /** Causes the fault and ends it. Afterwards all nodes and servers run and are connected. */
-  strike(around: Surroundings): Promise<void>
+  strike(context: FaultContext): Promise<void>
 }

@@ -1,4 +1,4 @@
-import type { Clock } from '../clock.js'
+import type { Clock } from '../../clock.js'
 
 /** Given, as an abort without one makes an exception with a stack. */
 const noReason = 'over'

@@ -1,8 +1,8 @@
 import { randomBytes, timingSafeEqual } from 'node:crypto'
 import type { Redis, Result } from 'ioredis'
-import type { ClusterClock } from '../journal/cluster-clock.js'
-import { Mac } from '../journal/mac.js'
-import type { LoadLock } from './shared-tier.js'
+import type { ClusterClock } from '../../journal/cluster-clock.js'
+import { Mac } from '../../journal/mac.js'
+import { type LoadLock, lockOfNobody } from './shared-tier.js'
 
 declare module 'ioredis' {
   interface RedisCommander<Context> {
@@ -56,8 +56,6 @@ return 1`
  * asking for the lock.
  */
 const loadedForMs = 5_000
-
-export const lockOfNobody: LoadLock = { held: true, loadedMeanwhile: false, release: () => {} }
 
 /**
  * The lock in Redis by which one node of the cluster loads a key.

@@ -2,9 +2,9 @@ import { timingSafeEqual } from 'node:crypto'
 import { promisify } from 'node:util'
 import { constants, deflateRaw, inflateRaw } from 'node:zlib'
 import { z } from 'zod'
-import { Cipher } from '../journal/cipher.js'
-import { Mac } from '../journal/mac.js'
-import type { Serializer } from './serializer.js'
+import { Cipher } from '../../journal/cipher.js'
+import { Mac } from '../../journal/mac.js'
+import type { Serializer } from '../values/serializer.js'
 import type { SharedEntry } from './shared-tier.js'
 
 const deflate = promisify(deflateRaw)

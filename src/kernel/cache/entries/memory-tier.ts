@@ -1,6 +1,6 @@
+import type { CacheEvents } from '../cache-events.js'
+import type { MemoryLimits } from '../cache-options.js'
 import { CacheEntry } from './cache-entry.js'
-import type { CacheEvents } from './cache-events.js'
-import type { MemoryLimits } from './cache-options.js'
 import { MemoryBudget, type MemoryHolder } from './memory-budget.js'
 
 /** How many entries an eviction passes over at most, in a row: it must not keep the event loop. */

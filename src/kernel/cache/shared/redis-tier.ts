@@ -6,18 +6,24 @@ import {
   handleWhen,
 } from 'cockatiel'
 import { type Redis, ReplyError } from 'ioredis'
-import type { ClusterClock } from '../journal/cluster-clock.js'
-import type { Installation } from '../journal/installation.js'
-import { isWorthALine } from '../observability/log-sampling.js'
-import type { Logger } from '../observability/logger.js'
+import type { ClusterClock } from '../../journal/cluster-clock.js'
+import type { Installation } from '../../journal/installation.js'
+import { isWorthALine } from '../../observability/log-sampling.js'
+import type { Logger } from '../../observability/logger.js'
+import type { CacheEvents, NotStoredReason } from '../cache-events.js'
+import { inChunks } from '../reads/in-chunks.js'
+import { PendingReads } from '../reads/pending-reads.js'
+import type { Serializer } from '../values/serializer.js'
+import { StructuredSerializer } from '../values/structured-serializer.js'
 import { BoundedReads } from './bounded-reads.js'
-import type { CacheEvents, NotStoredReason } from './cache-events.js'
-import { inChunks } from './in-chunks.js'
-import { LoadLocks, lockOfNobody, lockVersion } from './load-lock.js'
-import { PendingReads } from './pending-reads.js'
-import type { Serializer } from './serializer.js'
-import type { LoadLock, SharedEntry, SharedKey, SharedTier } from './shared-tier.js'
-import { StructuredSerializer } from './structured-serializer.js'
+import { LoadLocks, lockVersion } from './load-lock.js'
+import {
+  type LoadLock,
+  lockOfNobody,
+  type SharedEntry,
+  type SharedKey,
+  type SharedTier,
+} from './shared-tier.js'
 import { PayloadTooLargeError, WireFormat } from './wire-format.js'
 
 /** Consecutive failures after which Redis is left alone, and for how many ms until it is tried again. */

@@ -1,6 +1,6 @@
-import type { Stamp } from '../journal/applied-journal.js'
-import type { LastingOptions } from './entry-options.js'
-import { isShareable } from './mutation-safety.js'
+import type { Stamp } from '../../journal/applied-journal.js'
+import type { LastingOptions } from '../entry-options.js'
+import { isShareable } from '../values/mutation-safety.js'
 
 /**
  * A cached value with what its freshness is judged by, as one node holds it. Times are monotonic ms of this node, except for
@@ -12,7 +12,7 @@ import { isShareable } from './mutation-safety.js'
  * An entry is itself the promise that a hit is answered with, one for all callers where they may share the value. Of many
  * keys, each object on the way is a line of the processor's cache that is not there: with entry and promise apart, hits
  * of 100,000 keys took a third longer. So no promise can be resolved with an entry, as that would come to the value: who has
- * one to pass on puts it into a `Landing`, and the compiler says so to those who forget.
+ * one to pass on puts it into a `ReadResult`, and the compiler says so to those who forget.
  *
  * There are millions of them. V8 keeps a whole number below 2^31 in the field itself, and any other in 16 bytes beside
  * it; times that may be rounded, to the safe side, are whole.

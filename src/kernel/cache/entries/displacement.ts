@@ -1,4 +1,4 @@
-import type { Stamp } from '../journal/applied-journal.js'
+import type { Stamp } from '../../journal/applied-journal.js'
 
 /** What a copy can still be used for. A higher number is better. */
 export const use = {

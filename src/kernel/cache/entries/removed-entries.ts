@@ -1,5 +1,5 @@
-import type { AppliedJournal } from '../journal/applied-journal.js'
-import { dependencyOn } from '../journal/invalidation-rules.js'
+import type { AppliedJournal } from '../../journal/applied-journal.js'
+import { dependencyOn } from '../../journal/invalidation-rules.js'
 import type { MemoryTier } from './memory-tier.js'
 
 /**

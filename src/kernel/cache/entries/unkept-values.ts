@@ -1,6 +1,6 @@
-import type { CacheEvents } from './cache-events.js'
-import type { CacheStatistics } from './cache-statistics.js'
-import { protect } from './mutation-safety.js'
+import type { CacheEvents } from '../cache-events.js'
+import type { CacheStatistics } from '../cache-statistics.js'
+import { protect } from '../values/mutation-safety.js'
 
 /** One log line for this many values of a cache that are not kept: for the first of them. */
 const valuesALine = 1_000

@@ -1,8 +1,8 @@
-import type { Read } from './cache-options.js'
-import type { Landing } from './flights.js'
+import type { Read } from '../cache-options.js'
+import type { Tiers } from '../entries/tiers.js'
 import type { Loader, LoadWaiters } from './loader.js'
 import type { Route } from './misses.js'
-import type { Tiers } from './tiers.js'
+import type { ReadResult } from './single-flight.js'
 
 /** Loads several keys at once. What it leaves out is absent. */
 export type LoadMissing<Key extends string = string, Value = unknown> = (
@@ -13,13 +13,13 @@ export type LoadMissing<Key extends string = string, Value = unknown> = (
 interface Waiting {
   readonly read: Read
   readonly waiters: LoadWaiters
-  readonly land: (landing: Landing) => void
-  readonly fail: (error: unknown) => void
+  readonly resolve: (result: ReadResult) => void
+  readonly reject: (error: unknown) => void
 }
 
 /**
  * The keys of one `getMany` that have to be fetched: gathered as they ask, then one read of L2 and one call of the
- * factory. Each of them is a flight of its own, which others may join and which is stamped and fenced alone.
+ * factory. Each of them is a call of its own, which others may join and which is stamped and fenced alone.
  */
 export class BatchLoads<Key extends string> implements Route {
   #gathering: Waiting[] = []
@@ -32,7 +32,7 @@ export class BatchLoads<Key extends string> implements Route {
     private readonly loader: Loader,
   ) {}
 
-  fly(read: Read, waiters: LoadWaiters): Promise<Landing> {
+  run(read: Read, waiters: LoadWaiters): Promise<ReadResult> {
     return this.#gather(this.#gathering, read, waiters, async () => {
       const batch = this.#gathering
       this.#gathering = []
@@ -40,7 +40,7 @@ export class BatchLoads<Key extends string> implements Route {
     })
   }
 
-  bypass(read: Read, waiters: LoadWaiters): Promise<Landing> {
+  bypass(read: Read, waiters: LoadWaiters): Promise<ReadResult> {
     return this.#gather(this.#bypassing, read, waiters, async () => {
       const batch = this.#bypassing
       this.#bypassing = []
@@ -49,7 +49,7 @@ export class BatchLoads<Key extends string> implements Route {
   }
 
   /** Loads from the database before the copies in memory expire. */
-  refresh(read: Read, waiters: LoadWaiters): Promise<Landing> {
+  refresh(read: Read, waiters: LoadWaiters): Promise<ReadResult> {
     return this.#gather(this.#refreshing, read, waiters, async () => {
       const batch = this.#refreshing
       this.#refreshing = []
@@ -57,9 +57,9 @@ export class BatchLoads<Key extends string> implements Route {
     })
   }
 
-  #gather(batch: Waiting[], read: Read, waiters: LoadWaiters, run: () => Promise<void>): Promise<Landing> {
-    return new Promise((land, fail) => {
-      batch.push({ read, waiters, land, fail })
+  #gather(batch: Waiting[], read: Read, waiters: LoadWaiters, run: () => Promise<void>): Promise<ReadResult> {
+    return new Promise((resolve, reject) => {
+      batch.push({ read, waiters, resolve, reject })
       // All keys of one call ask in the same turn.
       if (batch.length === 1) queueMicrotask(() => void run())
     })
@@ -71,16 +71,16 @@ export class BatchLoads<Key extends string> implements Route {
     try {
       const keys = batch.map(({ read }) => read.key)
       const copies = await this.tiers.copyManyFromShared(keys, first.read.entry)
-      batch.forEach(({ land }, index) => {
+      batch.forEach(({ resolve }, index) => {
         const copy = copies[index]
-        if (copy) land(copy)
+        if (copy) resolve(copy)
       })
       await this.#load(
         batch.filter((_, index) => !copies[index]),
         'miss',
       )
     } catch (error) {
-      for (const { fail } of batch) fail(error)
+      for (const { reject } of batch) reject(error)
     }
   }
 
@@ -99,13 +99,13 @@ export class BatchLoads<Key extends string> implements Route {
         const key = reads[index]?.key
         if (!storable && !staleness && key !== undefined) this.tiers.overtaken(key, entry)
       })
-      batch.forEach(({ land, fail }, index) => {
+      batch.forEach(({ resolve, reject }, index) => {
         const one = loaded[index]
-        if (one) land({ entry: one.entry, source, staleness: one.staleness })
-        else fail(new Error('never: there is an entry for each key'))
+        if (one) resolve({ entry: one.entry, source, staleness: one.staleness })
+        else reject(new Error('never: there is an entry for each key'))
       })
     } catch (error) {
-      for (const { fail } of batch) fail(error)
+      for (const { reject } of batch) reject(error)
     }
   }
 }

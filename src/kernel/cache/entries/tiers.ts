@@ -1,16 +1,16 @@
-import { isText } from '../journal/invalidation-rules.js'
+import { isText } from '../../journal/invalidation-rules.js'
+import type { NotStoredReason } from '../cache-events.js'
+import type { CacheDependencies, HybridCacheOptions } from '../cache-options.js'
+import type { CacheStatistics } from '../cache-statistics.js'
+import type { EntryOptions } from '../entry-options.js'
+import { waitFor } from '../reads/patience.js'
+import type { ReadResult } from '../reads/single-flight.js'
+import type { SharedEntry, SharedKey } from '../shared/shared-tier.js'
 import { CacheEntry } from './cache-entry.js'
-import type { NotStoredReason } from './cache-events.js'
-import type { CacheSurroundings, HybridCacheOptions } from './cache-options.js'
-import type { CacheStatistics } from './cache-statistics.js'
 import { type Copy, displaces, isOlder, use } from './displacement.js'
 import type { Entries } from './entries.js'
-import type { EntryOptions } from './entry-options.js'
 import { maximumNames } from './few-names.js'
-import type { Landing } from './flights.js'
 import type { MemoryTier } from './memory-tier.js'
-import { waitFor } from './patience.js'
-import type { SharedEntry, SharedKey } from './shared-tier.js'
 
 export type Storable = readonly [key: string, entry: CacheEntry, options: EntryOptions]
 
@@ -20,7 +20,7 @@ export class Tiers {
 
   constructor(
     private readonly cache: HybridCacheOptions,
-    private readonly around: CacheSurroundings,
+    private readonly dependencies: CacheDependencies,
     private readonly entries: Entries,
     private readonly memory: MemoryTier,
     private readonly statistics: CacheStatistics,
@@ -29,7 +29,7 @@ export class Tiers {
   }
 
   sharedKey(key: string): SharedKey {
-    return { epoch: this.around.applied.epoch, cache: this.#sharedName, key }
+    return { epoch: this.dependencies.applied.epoch, cache: this.#sharedName, key }
   }
 
   /** Why nothing is kept under a key; undefined if it may be. */
@@ -40,7 +40,7 @@ export class Tiers {
   }
 
   /** What memory holds of a key, if it is fresh. */
-  inMemory(key: string, { skipL1Read }: EntryOptions): Landing | undefined {
+  inMemory(key: string, { skipL1Read }: EntryOptions): ReadResult | undefined {
     const entry = skipL1Read ? undefined : this.memory.get(key)
     return entry && this.isServable(entry) ? { entry, source: 'l1' } : undefined
   }
@@ -55,7 +55,7 @@ export class Tiers {
     key: string,
     options: EntryOptions,
     atMostMs = Number.POSITIVE_INFINITY,
-  ): Promise<Landing | undefined> {
+  ): Promise<ReadResult | undefined> {
     if (atMostMs <= 0 || options.skipL2Read || this.refusalOf(key)) return Promise.resolve(undefined)
     return this.inTime(this.#fetchCopy(key, options), Math.min(this.patienceMs(key, options), atMostMs))
   }
@@ -64,33 +64,33 @@ export class Tiers {
   async copyManyFromShared(
     keys: readonly string[],
     options: EntryOptions,
-  ): Promise<readonly (Landing | undefined)[]> {
+  ): Promise<readonly (ReadResult | undefined)[]> {
     if (options.skipL2Read) return []
     const patienceMs = Math.max(...keys.map((key) => this.patienceMs(key, options)))
     return (await this.inTime(this.#fetchCopies(keys, options), patienceMs)) ?? []
   }
 
   /** What L2 holds of a key, if it is fresh; nothing is kept. */
-  async inShared(key: string, options: EntryOptions): Promise<Landing | undefined> {
+  async inShared(key: string, options: EntryOptions): Promise<ReadResult | undefined> {
     const shared = this.sharedKey(key)
-    const found = await this.around.shared.get(shared)
+    const found = await this.dependencies.shared.get(shared)
     const entry = found && this.entries.fromShared(key, found, shared.epoch, options)
     return entry && this.isServable(entry) ? { entry, source: 'l2' } : undefined
   }
 
   isServable(entry: CacheEntry): boolean {
-    const { applied, clock } = this.around
+    const { applied, clock } = this.dependencies
     return clock.now() < entry.freshUntil && applied.isFresh(entry.stamp, entry.slots)
   }
 
   /** Keeps what was loaded in both tiers, as far as options and fence let it; with one round trip to L2. */
   async storeLoaded(loaded: readonly Storable[]): Promise<void> {
-    await this.around.faults.at('before-store')
+    await this.dependencies.faults.at('before-store')
     this.store(loaded, 'load')
   }
 
   store(storable: readonly Storable[], from: 'load' | 'set'): void {
-    const { shared } = this.around
+    const { shared } = this.dependencies
     const toShare = storable
       .map(([key, entry, options]) => this.#keep(key, entry, options, from))
       .filter((one) => one !== undefined)
@@ -105,7 +105,7 @@ export class Tiers {
     options: EntryOptions,
     from: 'load' | 'set',
   ): { key: SharedKey; entry: SharedEntry; ttlMs: number } | undefined {
-    const { applied, clusterClock } = this.around
+    const { applied, clusterClock } = this.dependencies
     // What L2 is to know of it is said below, or never.
     const life = CacheEntry.takeLife(entry)
     const refusal = this.refusalOf(key)
@@ -150,7 +150,7 @@ export class Tiers {
   }
 
   #copyOf({ stamp, slots, loadedAt, freshUntil, usableUntil }: CacheEntry): Copy {
-    const { applied, clock } = this.around
+    const { applied, clock } = this.dependencies
     const standing = applied.standingOf(stamp, slots)
     const now = clock.now()
     const copy = { stamp, loadedAt, freshUntil }
@@ -165,7 +165,7 @@ export class Tiers {
    */
   overtaken(key: string, entry: CacheEntry): void {
     // If memory holds no stale copy, L2 had none a moment ago: the read that led to this load would have copied it.
-    if (this.#dropOvertaken(key, entry)) this.around.shared.forget([this.sharedKey(key)])
+    if (this.#dropOvertaken(key, entry)) this.dependencies.shared.forget([this.sharedKey(key)])
   }
 
   /** @returns whether memory held an older, stale copy */
@@ -178,13 +178,13 @@ export class Tiers {
 
   fenced(key: string, from: 'l2' | 'load' | 'set'): void {
     this.statistics.fenced++
-    const { events } = this.around
+    const { events } = this.dependencies
     if (events.wants('fenced')) events.emit('fenced', { cache: this.cache.name, key, from })
   }
 
-  #fetchCopy(key: string, options: EntryOptions): Promise<Landing | undefined> {
+  #fetchCopy(key: string, options: EntryOptions): Promise<ReadResult | undefined> {
     const shared = this.sharedKey(key)
-    return this.around.shared
+    return this.dependencies.shared
       .get(shared)
       .then((found) => found && this.#adopt(key, found, shared.epoch, options))
   }
@@ -192,11 +192,11 @@ export class Tiers {
   async #fetchCopies(
     keys: readonly string[],
     options: EntryOptions,
-  ): Promise<readonly (Landing | undefined)[]> {
-    const { epoch } = this.around.applied
+  ): Promise<readonly (ReadResult | undefined)[]> {
+    const { epoch } = this.dependencies.applied
     const allowed = keys.filter((key) => !this.refusalOf(key))
-    const found = await this.around.shared.getMany(allowed.map((key) => this.sharedKey(key)))
-    const copies = new Map<string, ReturnType<Tiers['inMemory']> | Promise<Landing>>()
+    const found = await this.dependencies.shared.getMany(allowed.map((key) => this.sharedKey(key)))
+    const copies = new Map<string, ReturnType<Tiers['inMemory']> | Promise<ReadResult>>()
     for (const [index, key] of allowed.entries()) {
       const entry = found[index]
       if (entry) copies.set(key, this.#adopt(key, entry, epoch, options))
@@ -209,8 +209,8 @@ export class Tiers {
     found: SharedEntry,
     epoch: string,
     options: EntryOptions,
-  ): Landing | undefined | Promise<Landing> {
-    const { applied, faults } = this.around
+  ): ReadResult | undefined | Promise<ReadResult> {
+    const { applied, faults } = this.dependencies
     const entry = this.entries.fromShared(key, found, epoch, options)
     if (!this.isServable(entry)) {
       if (!applied.isFresh(entry.stamp, entry.slots)) this.fenced(key, 'l2')
@@ -228,7 +228,7 @@ export class Tiers {
     return held ? held.then(() => this.#keepCopy(key, entry, options)) : this.#keepCopy(key, entry, options)
   }
 
-  #keepCopy(key: string, entry: CacheEntry, options: EntryOptions): Landing {
+  #keepCopy(key: string, entry: CacheEntry, options: EntryOptions): ReadResult {
     if (!(entry.lasting?.skipL1Write ?? options.skipL1Write)) this.#remember(key, entry)
     return { entry, source: 'l2' }
   }
@@ -245,7 +245,7 @@ export class Tiers {
   /** What L2 answers within these milliseconds; what comes later goes on without its caller. */
   inTime<Result>(arriving: Promise<Result>, patienceMs: number): Promise<Result | undefined> {
     // The tier gives up by itself before that: a timer for each read would cost more than the read.
-    return patienceMs >= this.around.shared.timeoutMs ? arriving : this.#within(arriving, patienceMs)
+    return patienceMs >= this.dependencies.shared.timeoutMs ? arriving : this.#within(arriving, patienceMs)
   }
 
   async #within<Result>(arriving: Promise<Result>, patienceMs: number): Promise<Result | undefined> {
@@ -258,13 +258,13 @@ export class Tiers {
         instead: () => nothing,
         tooLate: () => new Error('never: the hard time is endless'),
       },
-      this.around.clock,
+      this.dependencies.clock,
     )
     return answer === nothing ? undefined : (answer as Result)
   }
 
   #notStored(key: string, tier: 'l1' | 'l2', reason: NotStoredReason): undefined {
-    const { events } = this.around
+    const { events } = this.dependencies
     if (events.wants('notStored')) events.emit('notStored', { cache: this.cache.name, key, tier, reason })
   }
 }

@@ -1,16 +1,16 @@
-import { assertTag, dependencyOn, isOfKey } from '../journal/invalidation-rules.js'
-import type { CacheEntry } from './cache-entry.js'
-import type { Staleness } from './cache-events.js'
-import type { CacheSurroundings, HybridCacheOptions, Read } from './cache-options.js'
-import type { CacheStatistics } from './cache-statistics.js'
-import type { Entries } from './entries.js'
-import type { EntryOptions } from './entry-options.js'
-import { fewNames } from './few-names.js'
-import { RunningLoad } from './load-context.js'
+import { assertTag, dependencyOn, isOfKey } from '../../journal/invalidation-rules.js'
+import type { Staleness } from '../cache-events.js'
+import type { CacheDependencies, HybridCacheOptions, Read } from '../cache-options.js'
+import type { CacheStatistics } from '../cache-statistics.js'
+import type { CacheEntry } from '../entries/cache-entry.js'
+import type { Entries } from '../entries/entries.js'
+import { fewNames } from '../entries/few-names.js'
+import type { MemoryTier } from '../entries/memory-tier.js'
+import { UnkeptValues } from '../entries/unkept-values.js'
+import type { EntryOptions } from '../entry-options.js'
+import { RunningLoad } from '../load-context.js'
+import { givenOf } from '../values/mutation-safety.js'
 import { LoadScope, runLoad, scopeOfLoad } from './load-scope.js'
-import type { MemoryTier } from './memory-tier.js'
-import { givenOf } from './mutation-safety.js'
-import { UnkeptValues } from './unkept-values.js'
 
 /** How many tags one entry may declare: each costs a comparison at every read. */
 export const maximumTags = 64
@@ -37,12 +37,12 @@ export class Loader {
 
   constructor(
     private readonly cache: HybridCacheOptions,
-    private readonly around: CacheSurroundings,
+    private readonly dependencies: CacheDependencies,
     private readonly entries: Entries,
     private readonly memory: MemoryTier,
     private readonly statistics: CacheStatistics,
   ) {
-    this.#unkept = new UnkeptValues(cache.name, around.events, statistics)
+    this.#unkept = new UnkeptValues(cache.name, dependencies.events, statistics)
   }
 
   /**
@@ -55,7 +55,7 @@ export class Loader {
   async load(read: Read, waiters: LoadWaiters, eager = false): Promise<Loaded> {
     const { key, factory, options } = read
     options.tags?.forEach(assertTag)
-    const { applied, faults } = this.around
+    const { applied, faults } = this.dependencies
     const stamp = applied.stamp()
     await faults.at('before-load')
     // All callers may have left while this node waited for L2 or for another node.
@@ -102,7 +102,7 @@ export class Loader {
     waiters: LoadWaiters,
     eager = false,
   ): Promise<readonly Loaded[]> {
-    const { applied, faults } = this.around
+    const { applied, faults } = this.dependencies
     const stamp = applied.stamp()
     await faults.at('before-load')
     waiters.signal.throwIfAborted()
@@ -162,7 +162,7 @@ export class Loader {
   #previous(key: string): CacheEntry | undefined {
     const entry = this.memory.get(key)
     if (!entry) return undefined
-    const { applied } = this.around
+    const { applied } = this.dependencies
     if (applied.standingOf(entry.stamp, entry.slots) === 'removed') return undefined
     const hasChanged =
       entry.names.some(isOfKey) && !applied.isFresh(entry.stamp, this.entries.slotsOfNames(entry))
@@ -175,7 +175,7 @@ export class Loader {
     eager: boolean,
     run: () => Promise<Result>,
   ): Promise<Result> {
-    const { events, clock } = this.around
+    const { events, clock } = this.dependencies
     const cache = this.cache.name
     const startedAt = clock.now()
     this.statistics.loads++

@@ -1,10 +1,9 @@
-import type { CacheSurroundings } from './cache-options.js'
-import type { Entries } from './entries.js'
-import type { EntryOptions } from './entry-options.js'
-import type { Flight, Landing } from './flights.js'
-import { lockOfNobody } from './load-lock.js'
-import type { LoadLock } from './shared-tier.js'
-import type { Tiers } from './tiers.js'
+import type { CacheDependencies } from '../cache-options.js'
+import type { Entries } from '../entries/entries.js'
+import type { Tiers } from '../entries/tiers.js'
+import type { EntryOptions } from '../entry-options.js'
+import { type LoadLock, lockOfNobody } from '../shared/shared-tier.js'
+import type { Call, ReadResult } from './single-flight.js'
 
 /**
  * Milliseconds between two looks of a waiting node: a sixteenth of its wait so far, so that a short load is not waited
@@ -18,9 +17,9 @@ const longestPauseMs = 8
  * nothing: what a waiting node finds is compared like any other copy, and it waits for a bounded time only, so
  * that a holder that died, or whose load hangs, costs one such wait.
  */
-export class ClusterFlight {
+export class ClusterSingleFlight {
   constructor(
-    private readonly around: CacheSurroundings,
+    private readonly dependencies: CacheDependencies,
     private readonly entries: Entries,
     private readonly tiers: Tiers,
   ) {}
@@ -37,25 +36,25 @@ export class ClusterFlight {
    *
    * @param askedAt monotonic ms when L2 was asked: the lock gets what is left of L2's time, as who waited for it
    *   afresh would wait for a hung Redis twice
-   * @param flight knows by when the load must begin, so that its value comes in time for every caller
+   * @param call knows by when the load must begin, so that its value comes in time for every caller
    */
   async fetch(
     key: string,
     options: EntryOptions,
-    load: () => Promise<Landing>,
+    load: () => Promise<ReadResult>,
     askedAt: number,
-    flight: Pick<Flight, 'loadBy' | 'isAbandoned'>,
-  ): Promise<Landing> {
-    const { clock } = this.around
+    call: Pick<Call, 'loadBy' | 'isAbandoned'>,
+  ): Promise<ReadResult> {
+    const { clock } = this.dependencies
     const waitsFrom = clock.now()
     const patienceMs = this.tiers.patienceMs(key, options)
     // Computed each time, because a caller who joins meanwhile may wait for a shorter time.
-    const leftMs = (): number => Math.min(waitsFrom + options.clusterWaitMs, flight.loadBy) - clock.now()
+    const leftMs = (): number => Math.min(waitsFrom + options.clusterWaitMs, call.loadBy) - clock.now()
     let lock = await this.#lockInTime(key, options, Math.min(askedAt + patienceMs - waitsFrom, leftMs()))
     // Another node may have loaded between this one's miss and its lock.
     let copy =
       lock.held && lock.loadedMeanwhile ? await this.tiers.copyFromShared(key, options, leftMs()) : undefined
-    while (!lock.held && !copy && !flight.isAbandoned && leftMs() > 0) {
+    while (!lock.held && !copy && !call.isAbandoned && leftMs() > 0) {
       const pauseMs = Math.round((clock.now() - waitsFrom) / 16)
       await clock.sleep(Math.min(Math.max(pauseMs, shortestPauseMs), longestPauseMs))
       const atMostMs = Math.min(patienceMs, leftMs())
@@ -65,12 +64,12 @@ export class ClusterFlight {
         this.tiers.copyFromShared(key, options, atMostMs),
       ])
     }
-    return this.#land(lock, copy, load)
+    return this.#settle(lock, copy, load)
   }
 
   lock(key: string, options: EntryOptions): Promise<LoadLock> {
-    const { applied, shared } = this.around
-    // As for joining a flight: a load that began before the key's last invalidation would bring the past.
+    const { applied, shared } = this.dependencies
+    // As for joining a call: a load that began before the key's last invalidation would bring the past.
     const required = applied.invalidations.lastOf(this.entries.ownSlots(key))
     return shared.lock(
       this.tiers.sharedKey(key),
@@ -91,15 +90,19 @@ export class ClusterFlight {
     return lockOfNobody
   }
 
-  async #land(lock: LoadLock, copy: Landing | undefined, load: () => Promise<Landing>): Promise<Landing> {
+  async #settle(
+    lock: LoadLock,
+    copy: ReadResult | undefined,
+    load: () => Promise<ReadResult>,
+  ): Promise<ReadResult> {
     // Whoever has missed in L2 a moment ago, and asks for the lock only now, must be told to look again also by a
     // holder that had nothing to load, or it would load.
     let loaded = copy !== undefined
     try {
       if (copy) return copy
-      const landing = await load()
+      const result = await load()
       loaded = true
-      return landing
+      return result
     } finally {
       if (lock.held) lock.release(loaded)
     }

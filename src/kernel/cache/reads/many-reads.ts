@@ -1,12 +1,12 @@
-import { ambient } from '../ambient.js'
-import { currentScope } from '../persistence/transaction-scope.js'
+import { ambient } from '../../ambient.js'
+import { currentScope } from '../../persistence/transaction-scope.js'
+import type { CacheDependencies, Read, ReadOptions } from '../cache-options.js'
+import type { CacheParts } from '../cache-parts.js'
+import { CacheEntry } from '../entries/cache-entry.js'
+import { checkEntryOptions, type EntryOptions, type Given } from '../entry-options.js'
+import type { Factory } from '../load-context.js'
 import { BatchLoads, type LoadMissing } from './batch-loads.js'
-import { CacheEntry } from './cache-entry.js'
-import type { CacheSurroundings, Read, ReadOptions } from './cache-options.js'
-import type { CacheParts } from './cache-parts.js'
-import { checkEntryOptions, type EntryOptions, type Given } from './entry-options.js'
 import { inChunks } from './in-chunks.js'
-import type { Factory } from './load-context.js'
 
 /** Most keys of one `getMany` that are read in one turn of the event loop, and that one call of `loadMissing` gets. */
 const keysALoad = 1_000
@@ -20,7 +20,7 @@ export interface SingleReads<Key extends string> {
 /** Reads of several keys by one call. */
 export class ManyReads<Key extends string> {
   constructor(
-    private readonly around: CacheSurroundings,
+    private readonly dependencies: CacheDependencies,
     private readonly parts: CacheParts,
     private readonly single: SingleReads<Key>,
   ) {}
@@ -44,7 +44,7 @@ export class ManyReads<Key extends string> {
       for (const [key, value] of answers) if (value !== undefined) found.set(key, value)
       if (some.length === wanted.length) break
       // Between two chunks other work gets its turn, in particular the check that renews the lease.
-      await this.around.clock.nextTurn()
+      await this.dependencies.clock.nextTurn()
     }
     return found
   }
@@ -59,7 +59,7 @@ export class ManyReads<Key extends string> {
     const due: [Read, CacheEntry][] = []
     const answering = Promise.all(
       keys.map(async (key) => {
-        const now = this.around.lease.heldAt()
+        const now = this.dependencies.lease.heldAt()
         const hit = this.single.freshInMemory(key, now, options.entry)
         const alone: Factory = async ({ signal }) => (await loadMissing([key], signal)).get(key)
         if (!hit) return misses.answer(this.single.readOf(key, alone, options), batch)

@@ -1,4 +1,4 @@
-import type { LastingOptions } from './entry-options.js'
+import type { LastingOptions } from '../entry-options.js'
 
 /** What L2 keeps of an entry. Times are in ms of the cluster's clock (`journal/cluster-clock.ts`). */
 export interface SharedEntry {
@@ -77,6 +77,9 @@ export interface SharedTier {
   lock(key: SharedKey, position: number, required: number, ttlMs: number): Promise<LoadLock>
 }
 
+/** What is taken where no lock can be had: it counts as held, and keeps nobody else from loading. */
+export const lockOfNobody: LoadLock = { held: true, loadedMeanwhile: false, release: () => {} }
+
 /** Where there is no Redis. */
 export const noSharedTier: SharedTier = {
   timeoutMs: 0,
@@ -85,5 +88,5 @@ export const noSharedTier: SharedTier = {
   set: () => {},
   setMany: () => {},
   forget: () => {},
-  lock: () => Promise.resolve({ held: true, loadedMeanwhile: false, release: () => {} }),
+  lock: () => Promise.resolve(lockOfNobody),
 }

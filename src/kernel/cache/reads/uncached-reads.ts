@@ -1,8 +1,8 @@
-import { dependencyOn } from '../journal/invalidation-rules.js'
+import { dependencyOn } from '../../journal/invalidation-rules.js'
+import type { Read, ReadOptions } from '../cache-options.js'
+import type { CacheStatistics } from '../cache-statistics.js'
+import { RunningLoad } from '../load-context.js'
 import type { LoadMissing } from './batch-loads.js'
-import type { Read, ReadOptions } from './cache-options.js'
-import type { CacheStatistics } from './cache-statistics.js'
-import { RunningLoad } from './load-context.js'
 import { outerLoad, runLoad, scopeWithinLoad } from './load-scope.js'
 
 /** For loads that somebody always waits for. */

@@ -1,4 +1,4 @@
-import { dependencyOn } from '../journal/invalidation-rules.js'
+import { dependencyOn } from '../../journal/invalidation-rules.js'
 
 /** Most names that an entry may have to be kept. Each name costs a comparison at every read. */
 export const maximumNames = 512

@@ -1,31 +1,31 @@
-import type { Clock } from '../clock.js'
-import { CacheEntry, never } from './cache-entry.js'
-import type { Read } from './cache-options.js'
-import type { CacheStatistics } from './cache-statistics.js'
-import type { ClusterFlight } from './cluster-flight.js'
-import type { EntryOptions } from './entry-options.js'
-import { type Flight, type Flights, type Landing, Seat } from './flights.js'
-import type { MemoryTier } from './memory-tier.js'
-import type { SingleLoads } from './misses.js'
-import type { Tiers } from './tiers.js'
+import type { Clock } from '../../clock.js'
+import type { Read } from '../cache-options.js'
+import type { CacheStatistics } from '../cache-statistics.js'
+import { CacheEntry, never } from '../entries/cache-entry.js'
+import type { MemoryTier } from '../entries/memory-tier.js'
+import type { Tiers } from '../entries/tiers.js'
+import type { EntryOptions } from '../entry-options.js'
+import type { ClusterSingleFlight } from './cluster-single-flight.js'
+import { type Call, type ReadResult, type SingleFlight, Waiter } from './single-flight.js'
+import type { SingleLoads } from './single-loads.js'
 
 /** Loads the keys of one call together. */
 interface Refreshing {
-  refresh(read: Read, waiters: Flight): Promise<Landing>
+  refresh(read: Read, waiters: Call): Promise<ReadResult>
 }
 
 /** Milliseconds until a node looks again whether another one has refreshed what it serves. */
 const lookAgainMs = 100
 
 /**
- * Renews a value before its time is over, while hits go on being answered by what there is. The load is a flight
+ * Renews a value before its time is over, while hits go on being answered by what there is. The load is a call
  * like any other, stamped and compared, so that an invalidation in its middle keeps its value out.
  */
 export class EagerRefresh {
   constructor(
-    private readonly flights: Flights,
+    private readonly singleFlight: SingleFlight,
     private readonly tiers: Tiers,
-    private readonly cluster: ClusterFlight,
+    private readonly cluster: ClusterSingleFlight,
     private readonly loads: SingleLoads,
     private readonly memory: MemoryTier,
     private readonly statistics: CacheStatistics,
@@ -62,23 +62,23 @@ export class EagerRefresh {
   ): Promise<void> {
     const keys = hits.map(([{ key }]) => key)
     const copies = await this.tiers.copyManyFromShared(keys, options)
-    const refreshing: Promise<Landing>[] = []
+    const refreshing: Promise<ReadResult>[] = []
     for (const [index, [read, entry]] of hits.entries()) {
       if (this.#isYoung(copies[index], options)) continue
-      if (this.flights.isUnderWay(read.key)) this.#lookAgain(read.key, entry, lookAgainMs)
-      else refreshing.push(this.#fly(read, (flight) => batch.refresh(read, flight)))
+      if (this.singleFlight.isUnderWay(read.key)) this.#lookAgain(read.key, entry, lookAgainMs)
+      else refreshing.push(this.#run(read, (call) => batch.refresh(read, call)))
     }
     await Promise.all(refreshing)
   }
 
-  #fly(read: Read, fly: (flight: Flight) => Promise<Landing>): Promise<Landing> {
+  #run(read: Read, run: (call: Call) => Promise<ReadResult>): Promise<ReadResult> {
     this.statistics.eagerRefreshes++
-    const plan = { fly, flyAlone: fly, goesOnAlone: true, patienceMs: read.entry.hardTimeoutMs }
-    const seat = new Seat()
-    const landing = this.flights.board(read.key, 0, plan, seat)
+    const plan = { run, runAlone: run, goesOnAlone: true, patienceMs: read.entry.hardTimeoutMs }
+    const waiter = new Waiter()
+    const result = this.singleFlight.join(read.key, 0, plan, waiter)
     // The caller does not wait, so a failure is reported as a background failure.
-    seat.leave()
-    return landing
+    waiter.leave()
+    return result
   }
 
   async #refresh(read: Read, entry: CacheEntry): Promise<void> {
@@ -95,11 +95,11 @@ export class EagerRefresh {
         loaded = await this.#someoneElseHas(read)
         if (loaded) return
       }
-      if (this.flights.isUnderWay(key)) {
+      if (this.singleFlight.isUnderWay(key)) {
         this.#lookAgain(key, entry, lookAgainMs)
         return
       }
-      await this.#fly(read, (flight) => this.loads.load(read, flight, true))
+      await this.#run(read, (call) => this.loads.load(read, call, true))
       loaded = true
     } finally {
       if (lock?.held) lock.release(loaded)
@@ -117,7 +117,7 @@ export class EagerRefresh {
     return this.#isYoung(await this.tiers.copyFromShared(key, options), options)
   }
 
-  #isYoung(copy: Landing | undefined, { eagerRefreshThreshold }: EntryOptions): boolean {
+  #isYoung(copy: ReadResult | undefined, { eagerRefreshThreshold }: EntryOptions): boolean {
     if (!copy) return false
     const { freshUntil, obtainedAt, wholeMs, lasting } = copy.entry
     const threshold = lasting?.eagerRefreshThreshold ?? eagerRefreshThreshold

@@ -1,8 +1,8 @@
-import { ambient, runAsPartOf } from '../ambient.js'
-import { CyclicLoadError } from './cache-errors.js'
-import type { Staleness } from './cache-events.js'
+import { ambient, runAsPartOf } from '../../ambient.js'
+import { CyclicLoadError } from '../cache-errors.js'
+import type { Staleness } from '../cache-events.js'
 
-declare module '../ambient.js' {
+declare module '../../ambient.js' {
   interface Ambient {
     readonly load?: LoadScope
   }

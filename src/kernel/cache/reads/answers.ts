@@ -1,11 +1,11 @@
-import type { Consistency, StaleAnswer, Staleness } from '../journal/consistency.js'
-import type { CacheEntry } from './cache-entry.js'
-import type { CacheSurroundings, ReadOptions } from './cache-options.js'
-import type { CacheStatistics } from './cache-statistics.js'
-import type { Entries } from './entries.js'
-import type { Landing } from './flights.js'
+import type { Consistency, StaleAnswer, Staleness } from '../../journal/consistency.js'
+import type { CacheDependencies, ReadOptions } from '../cache-options.js'
+import type { CacheStatistics } from '../cache-statistics.js'
+import type { CacheEntry } from '../entries/cache-entry.js'
+import type { Entries } from '../entries/entries.js'
+import { givenOf } from '../values/mutation-safety.js'
 import { outerLoad } from './load-scope.js'
-import { givenOf } from './mutation-safety.js'
+import type { ReadResult } from './single-flight.js'
 
 /** What an answer has to know of who asks. */
 export type Asking = Pick<ReadOptions<never>, 'consistency' | 'entry'>
@@ -14,7 +14,7 @@ export type Asking = Pick<ReadOptions<never>, 'consistency' | 'entry'>
 export class Answers {
   constructor(
     private readonly cache: string,
-    private readonly around: CacheSurroundings,
+    private readonly dependencies: CacheDependencies,
     private readonly entries: Entries,
     private readonly statistics: CacheStatistics,
   ) {}
@@ -27,11 +27,11 @@ export class Answers {
     outerLoad()?.add(this.entries.ownNames(key, tags))
   }
 
-  of(key: string, landing: Landing, options: Asking): unknown {
+  of(key: string, result: ReadResult, options: Asking): unknown {
     const { consistency, entry: chosen } = options
-    const { entry, source, staleness } = landing
+    const { entry, source, staleness } = result
     if (source === 'l1' && !staleness) return this.ofHit(key, entry, options)
-    this.#count(key, landing)
+    this.#count(key, result)
     consistency?.answered(source, entry.obtainedAt, staleness && this.#stale(entry, staleness))
     const outer = outerLoad()
     outer?.add(this.entries.namesOf(key, entry))
@@ -49,17 +49,17 @@ export class Answers {
   /** All that there is to do for a hit that is part of no load. */
   noteHit(key: string, { obtainedAt }: CacheEntry, consistency: Consistency | undefined): void {
     this.statistics.l1Hits++
-    const { events } = this.around
+    const { events } = this.dependencies
     if (events.wants('hit')) events.emit('hit', { cache: this.cache, key, tier: 'l1' })
     consistency?.answered('l1', obtainedAt)
   }
 
   #stale({ freshUntil }: CacheEntry, staleness: Staleness): StaleAnswer {
-    return { staleness, overdueMs: Math.max(0, this.around.clock.now() - freshUntil) }
+    return { staleness, overdueMs: Math.max(0, this.dependencies.clock.now() - freshUntil) }
   }
 
-  #count(key: string, { source, staleness }: Landing): void {
-    const { events } = this.around
+  #count(key: string, { source, staleness }: ReadResult): void {
+    const { events } = this.dependencies
     // Bypasses and fail-safe answers are counted where they are decided.
     if (source === 'bypass' || (staleness && source === 'l1')) return
     if (staleness) this.statistics.madeOfStale++

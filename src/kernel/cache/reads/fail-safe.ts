@@ -1,12 +1,12 @@
-import { DomainError } from '../domain/domain-error.js'
-import { CacheEntry } from './cache-entry.js'
-import { CyclicLoadError, LoadTimeoutError } from './cache-errors.js'
-import type { Staleness } from './cache-events.js'
-import type { CacheSurroundings, Read } from './cache-options.js'
-import type { CacheStatistics } from './cache-statistics.js'
-import type { Landing } from './flights.js'
+import { DomainError } from '../../domain/domain-error.js'
+import { CyclicLoadError, LoadTimeoutError } from '../cache-errors.js'
+import type { Staleness } from '../cache-events.js'
+import type { CacheDependencies, Read } from '../cache-options.js'
+import type { CacheStatistics } from '../cache-statistics.js'
+import { CacheEntry } from '../entries/cache-entry.js'
+import type { MemoryTier } from '../entries/memory-tier.js'
 import { outerLoad } from './load-scope.js'
-import type { MemoryTier } from './memory-tier.js'
+import type { ReadResult } from './single-flight.js'
 
 /**
  * Answers a value past its time, marked as stale, where a load has failed or takes too long. What it answers
@@ -15,25 +15,25 @@ import type { MemoryTier } from './memory-tier.js'
 export class FailSafe {
   constructor(
     private readonly cache: string,
-    private readonly around: CacheSurroundings,
+    private readonly dependencies: CacheDependencies,
     private readonly memory: MemoryTier,
     private readonly statistics: CacheStatistics,
   ) {}
 
   /** What to answer without another attempt, as the last one has failed a short while ago. */
-  whileThrottled(read: Read): Landing | undefined {
+  whileThrottled(read: Read): ReadResult | undefined {
     const entry = this.memory.get(read.key)
     const failure = entry && CacheEntry.failure(entry)
     if (!failure || !mayAnswer(read, entry)) return undefined
-    if (this.around.clock.now() >= failure.at + read.entry.failSafeThrottleMs) return undefined
+    if (this.dependencies.clock.now() >= failure.at + read.entry.failSafeThrottleMs) return undefined
     // The load took too long for another caller. One who waits for longer may still get the value.
     if (patienceOf(read) > failure.waitedMs) return undefined
     // Another value may have been set since, which a load need not be tried for: L2 has it.
-    const { invalidations } = this.around.applied
+    const { invalidations } = this.dependencies.applied
     return invalidations.lastOf(entry.slots) <= failure.triedAt ? this.#answer(read, 'throttled') : undefined
   }
 
-  afterFailure(read: Read, error: unknown): Landing | undefined {
+  afterFailure(read: Read, error: unknown): ReadResult | undefined {
     // "There is no such thing" is an answer of the domain's, not a failure to get one. A cycle is a mistake in the program, which
     // an old value would hide. A caller who gave up wants no answer.
     if (error instanceof DomainError || error instanceof CyclicLoadError) return undefined
@@ -43,21 +43,21 @@ export class FailSafe {
     return this.#answer(read, 'failed', isOwnTimeout ? error.timeoutMs : Number.POSITIVE_INFINITY)
   }
 
-  afterTimeout(read: Read): Landing | undefined {
+  afterTimeout(read: Read): ReadResult | undefined {
     return this.#answer(read, 'timeout', patienceOf(read))
   }
 
   /** @param waitedMs how long the caller waited for the load; `Infinity` if it failed, undefined if none was tried */
-  #answer(read: Read, cause: 'failed' | 'timeout' | 'throttled', waitedMs?: number): Landing | undefined {
+  #answer(read: Read, cause: 'failed' | 'timeout' | 'throttled', waitedMs?: number): ReadResult | undefined {
     const { key } = read
-    const { clock, events } = this.around
+    const { clock, events } = this.dependencies
     const entry = this.memory.get(key)
     const now = clock.now()
     if (!entry || !mayAnswer(read, entry) || now >= entry.usableUntil) return undefined
     const staleness = this.#stalenessOf(read, entry)
     if (!staleness) return undefined
     if (waitedMs !== undefined) {
-      CacheEntry.hasFailed(entry, { at: now, triedAt: this.around.applied.position, waitedMs })
+      CacheEntry.hasFailed(entry, { at: now, triedAt: this.dependencies.applied.position, waitedMs })
     }
     this.statistics.staleServed++
     if (events.wants('staleServed')) events.emit('staleServed', { cache: this.cache, key, staleness, cause })
@@ -67,9 +67,9 @@ export class FailSafe {
   /** @returns undefined if it may not be answered */
   #stalenessOf(
     { entry: { allowInvalidated }, options: { consistency } }: Read,
-    { stamp, slots }: Landing['entry'],
+    { stamp, slots }: ReadResult['entry'],
   ): Staleness | undefined {
-    const { applied, lease } = this.around
+    const { applied, lease } = this.dependencies
     const standing = applied.standingOf(stamp, slots)
     if (standing === 'removed') return undefined
     if (standing === 'invalidated' && !allowInvalidated) return undefined

@@ -1,11 +1,11 @@
-import type { Stamp } from '../journal/applied-journal.js'
-import { dependencyOn } from '../journal/invalidation-rules.js'
+import type { Stamp } from '../../journal/applied-journal.js'
+import { dependencyOn } from '../../journal/invalidation-rules.js'
+import type { CacheDependencies, HybridCacheOptions } from '../cache-options.js'
+import { type AdaptiveOptions, type EntryOptions, lastingOf, withGiven } from '../entry-options.js'
+import type { Validators } from '../load-context.js'
+import type { SharedEntry } from '../shared/shared-tier.js'
+import { estimatedBytes, givenOf, type Protected, protect, protectOwn } from '../values/mutation-safety.js'
 import { CacheEntry, type Life, never } from './cache-entry.js'
-import type { CacheSurroundings, HybridCacheOptions } from './cache-options.js'
-import { type AdaptiveOptions, type EntryOptions, lastingOf, withGiven } from './entry-options.js'
-import type { Validators } from './load-context.js'
-import { estimatedBytes, givenOf, type Protected, protect, protectOwn } from './mutation-safety.js'
-import type { SharedEntry } from './shared-tier.js'
 
 /** What is known of a value when it has been loaded. */
 export interface LoadedValue {
@@ -28,17 +28,17 @@ export class Entries {
 
   constructor(
     private readonly options: HybridCacheOptions,
-    private readonly around: CacheSurroundings,
+    private readonly dependencies: CacheDependencies,
   ) {
     this.cacheName = dependencyOn.cache(options.name)
-    this.#cacheSlot = around.applied.invalidations.slotOf(this.cacheName)
+    this.#cacheSlot = dependencies.applied.invalidations.slotOf(this.cacheName)
   }
 
   fromLoad(
     key: string,
     { value, stamp, names, options, decided, validators, before }: LoadedValue,
   ): CacheEntry {
-    const { clusterClock } = this.around
+    const { clusterClock } = this.dependencies
     const now = clusterClock.now()
     // Both may have ended in the same ms, or the clock may have been set back. L2 may still hold the earlier value, and must not
     // give it back in place of this one.
@@ -67,7 +67,7 @@ export class Entries {
     // call.
     const l1TtlMs = lasting?.l1TtlMs ?? Math.min(found.l1TtlMs, options.l1TtlMs)
     // The clock that lives are counted by may have been stepped since: no value outlives its time by that.
-    const latest = this.around.clusterClock.now() + (freshUntil - loadedAt)
+    const latest = this.dependencies.clusterClock.now() + (freshUntil - loadedAt)
     const life = { loadedAt, freshUntil: Math.min(freshUntil, latest), usableUntil, l1TtlMs }
     const settled = lasting ? withGiven(options, lasting) : options
     const own = protectOwn(value, settled.clone)
@@ -99,7 +99,7 @@ export class Entries {
   }
 
   #slots(key: string, names: readonly string[]): number[] {
-    const { invalidations } = this.around.applied
+    const { invalidations } = this.dependencies.applied
     const slots = [invalidations.slotOf(dependencyOn.key(this.options.name, key)), this.#cacheSlot]
     for (const name of names) slots.push(invalidations.slotOf(name))
     // An array that has grown has room for 16 more; a copy has none.
@@ -115,7 +115,7 @@ export class Entries {
     options: EntryOptions,
     { etag, lastModified, lasting }: Partial<Pick<CacheEntry, 'etag' | 'lastModified' | 'lasting'>>,
   ): CacheEntry {
-    const { clock, clusterClock } = this.around
+    const { clock, clusterClock } = this.dependencies
     const now = clock.now()
     const inMemory = now + earlier(life.l1TtlMs, options.jitterMs)
     // Longer than it lives in L2, a copy here would be the last to show an old value.
