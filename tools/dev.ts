@@ -2,6 +2,7 @@
  * `npm run dev [-- --nodes N] [-- --fresh]` runs nodes on a private Postgres and Redis. It compiles and restarts them whenever
  * a file is saved. Settings come from the environment and from `.env`; the data of Postgres stays in `.dev` until `--fresh`.
  */
+import 'reflect-metadata'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
@@ -14,6 +15,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs, parseEnv } from 'node:util'
 import { type Config, readConfig } from '../src/config.js'
 import { readSecretFiles, withoutSecretFiles } from '../src/secret-files.js'
+import { modules } from '../src/service-modules.js'
 import { isReachable } from './local-stack/embedded-postgres.js'
 import { isFree } from './local-stack/free-port.js'
 import { type LocalStack, startLocalStack } from './local-stack/index.js'
@@ -56,7 +58,7 @@ function readSettings(): Settings {
   if (values.fresh && hasDatabase)
     throw new Error('--fresh clears the private Postgres, but DATABASE_URL is set')
   // Checked here, because a node would only say what is wrong after the servers have started, and would wait for a change.
-  const config = readConfig({ DATABASE_URL: 'postgres://private/', ...environment })
+  const config = readConfig({ DATABASE_URL: 'postgres://private/', ...environment }, modules)
   if (config.PORT + nodes - 1 > 65_535) throw new Error('PORT leaves no room for that many nodes')
   return { environment, config, nodes, fresh: values.fresh, hasDatabase }
 }
