@@ -5,6 +5,7 @@
 const thoroughOnly = [
   'consistency/exhaustive',
   'integration/demo',
+  'integration/dev',
   'integration/local-stack',
   'integration/kernel/crash-of-postgres',
   'multi-node/clocks',
