@@ -25,9 +25,15 @@ test('After trouble of every kind, heal brings back all containers, connected an
 test('A paused node does not answer, and goes on where it was', async () => {
   const { StartedAt } = (await cluster.inspect('node-2')).State
   await cluster.pause('node-2')
-  expect((await cluster.inspect('node-2')).State.Status).toBe('paused')
+  let hasAnswered = false
   const answer = cluster.node('node-2').get('/health/live')
+  const answered = answer.then(() => {
+    hasAnswered = true
+  })
+  expect((await cluster.node('node-1').get('/health/live')).status).toBe(200)
+  expect(hasAnswered).toBe(false)
   await cluster.resume('node-2')
+  await answered
   expect((await answer).status).toBe(200)
   expect((await cluster.inspect('node-2')).State.StartedAt).toBe(StartedAt)
 })

@@ -10,5 +10,5 @@ test('A node that is cut from Redis sees what another one writes', async () => {
   expect(await seenName()).toBe('Ada')
   await cluster.cut('node-3', 'redis')
   await writer.patch(`/users/${user.id}`, { name: 'Ada Lovelace' })
-  await until('node-3 sees it', async () => (await seenName()) === 'Ada Lovelace', 2_000)
+  await until('node-3 sees it', async () => expect(await seenName()).toBe('Ada Lovelace'), 2_000)
 })

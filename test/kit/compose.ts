@@ -266,7 +266,10 @@ export async function until(
     }
     if (performance.now() - startedAt > withinMs) {
       const reason = failure instanceof Error ? `\n${failure.message}` : ''
-      throw new Error(`Waited ${withinMs} ms in vain: ${what}${reason}`, { cause: failure })
+      const error = new Error(`Waited ${withinMs} ms in vain: ${what}${reason}`)
+      // Without the frames of this file, Jest shows the line of the test.
+      Error.captureStackTrace(error, until)
+      throw error
     }
     await delay(pollMs)
   }
