@@ -11,6 +11,7 @@ import {
   registerUser,
   seenOn,
   servedBy,
+  type User,
   write,
 } from './users.js'
 
@@ -64,8 +65,10 @@ test(
     'and reconnected it serves the new value without a restart',
   async () => {
     const { RestartCount: restarts, State: before } = await cluster.inspect('node-3')
+    // One after another: on a busy machine, so many new connections to Postgres at once take longer than a write may.
+    const others: User[] = []
+    for (let count = 0; count < 24; count++) others.push(await registerUser(node1))
     // Many reads at once leave many open connections to Postgres. After the cut, each of them is dead.
-    const others = await Promise.all(Array.from({ length: 24 }, () => registerUser(node1)))
     await Promise.all(others.map(({ id }) => readUser(node3, id)))
 
     const writer = new Writer((await registerUser(node1)).id, node1)
