@@ -97,14 +97,14 @@ export class Obligations {
   /**
    * Whether a later load has ended whose value this node has been answered, or may have been.
    *
-   * @param at if also one counts that another node has made, and that fail-safe may no longer answer at this ms
+   * @param at if also one counts that another node has made, and that fail-safe may not answer at this ms
    */
   #isFollowed(load: Load, node: number, at = Number.NEGATIVE_INFINITY): boolean {
     return this.ledger.all.some(
       (later) =>
         later.cache === load.cache &&
         later.key === load.key &&
-        (later.node === node || !later.isKept || usableUntil(later) <= at) &&
+        (later.node === node || !later.isKept || !mayBeUsed(later, at)) &&
         later !== load &&
         !later.failed &&
         (later.endedAt ?? 0) >= (load.endedAt ?? 0),
@@ -166,4 +166,8 @@ export class Obligations {
       .map((part) => this.invalidations.worstSince(part, place, load.began))
       .reduce<Effect | undefined>((worst, one) => (one ? worse(worst, one) : worst), undefined)
   }
+}
+
+function mayBeUsed(load: Load, at: number): boolean {
+  return at === Number.NEGATIVE_INFINITY || (effectiveOptions(load).failSafe && at < usableUntil(load))
 }

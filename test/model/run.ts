@@ -341,6 +341,7 @@ class Run {
 
   async #write(node: TestNode, session: Session, write: Write): Promise<void> {
     const { row, group, names, ends, reads, deletes } = write
+    const askedAt = this.#cluster.now
     const { unitOfWork, commandBus } = node.service
     const request = node.service.request(session.sendsTokens ? session.token : undefined)
     const committedBefore = [...rows, ...originRows].map((one) => [one, this.#judge.newestOf(one)] as const)
@@ -366,7 +367,7 @@ class Run {
     try {
       await commandBus.execute(new Perform({ work }), request)
     } catch (error) {
-      if (!(error instanceof RolledBack)) this.#writeFailed(`the write of ${row}`, error)
+      if (!(error instanceof RolledBack)) this.#writeFailed(`the write of ${row}`, error, askedAt)
       return
     }
     session.answered(request.token)
@@ -376,8 +377,8 @@ class Run {
   }
 
   /** A write that was not acknowledged may have committed all the same; that it fails is another matter. */
-  #writeFailed(what: string, error: unknown): void {
-    const away = this.#cluster.postgresWasAwayAt + recoveryMs >= this.#cluster.now
+  #writeFailed(what: string, error: unknown, askedAt: number): void {
+    const away = this.#cluster.postgresWasAwayAt + recoveryMs >= askedAt
     if (!away) throw new Violation(`${what} failed: ${describeError(error)}`)
   }
 
@@ -400,6 +401,7 @@ class Run {
   }
 
   async #set(node: TestNode, session: Session, { keys, stamped, betweenMs }: SetByHand): Promise<void> {
+    const askedAt = this.#cluster.now
     const cache = node.caches.row
     const stamp = cache.capture()
     const loads = keys.map((key) =>
@@ -436,7 +438,7 @@ class Run {
       await setting
       spoilAll()
     } catch (error) {
-      this.#writeFailed('set', error)
+      this.#writeFailed('set', error, askedAt)
       return
     } finally {
       for (const load of loads) load.endedAt = this.#cluster.now
@@ -465,7 +467,7 @@ class Run {
         await cleared.clear({ keepFailSafe: !isRemoval })
       }
     } catch (error) {
-      this.#writeFailed(`${mode}`, error)
+      this.#writeFailed(`${mode}`, error, askedAt)
       return
     }
     const reaches = reachedBy(payloadOf(what))
@@ -474,6 +476,7 @@ class Run {
   }
 
   async #changeOrigin(node: TestNode, session: Session, { row, mode, by }: ChangeOrigin): Promise<void> {
+    const askedAt = this.#cluster.now
     const { unitOfWork } = node.service
     const { origin } = node.caches
     const isRemoval = mode === 'remove'
@@ -488,7 +491,7 @@ class Run {
         await (isRemoval ? origin.removeByTag(rowTag(row)) : origin.expireByTag(rowTag(row)))
       else await origin.clear({ keepFailSafe: !isRemoval })
     } catch (error) {
-      this.#writeFailed(`the change of ${row}`, error)
+      this.#writeFailed(`the change of ${row}`, error, askedAt)
       return
     }
     const version = this.#judge.versionOf(row, value)
