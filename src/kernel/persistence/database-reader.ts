@@ -7,7 +7,20 @@ import { currentScope, readInScope } from './transaction-scope.js'
 /** What a query handler can do with a table: read it. Writes go through the unit of work, which also writes events. */
 export type ReadRepository<Entity extends ObjectLiteral> = Pick<
   Repository<Entity>,
-  'find' | 'findBy' | 'findOne' | 'findOneBy' | 'count' | 'countBy' | 'exists' | 'existsBy'
+  | 'find'
+  | 'findBy'
+  | 'findOne'
+  | 'findOneBy'
+  | 'findAndCount'
+  | 'findAndCountBy'
+  | 'count'
+  | 'countBy'
+  | 'exists'
+  | 'existsBy'
+  | 'sum'
+  | 'average'
+  | 'minimum'
+  | 'maximum'
 >
 
 /**

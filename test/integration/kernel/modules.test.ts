@@ -209,4 +209,17 @@ describe('a module', () => {
     expect(await queryBus.execute(new GetParcel({ id }))).toEqual(['book', 'cup'])
     expect(await queryBus.execute(new GetTwice({ id }))).toEqual(['book', 'cup', 'book', 'cup'])
   })
+
+  test('can count and sum in the database', async () => {
+    const reader = (await start()).parts.container.get(DatabaseReader)
+    const address = randomUUID()
+    for (const version of [1, 2, 4])
+      await sql(database, 'insert into parcel values ($1, $2, $3)', [randomUUID(), address, version])
+    expect(await reader.read(Parcel, (table) => table.sum('version', { address }))).toBe(7)
+    expect(await reader.read(Parcel, (table) => table.maximum('version', { address }))).toBe(4)
+    const [found, count] = await reader.read(Parcel, (table) =>
+      table.findAndCount({ where: { address }, take: 2 }),
+    )
+    expect([found.length, count]).toEqual([2, 3])
+  })
 })
