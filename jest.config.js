@@ -27,7 +27,13 @@ const thoroughOnly = [
   'multi-node/slow-readers',
   'multi-node/stampede',
 ]
-const withMoreToDo = ['consistency/random', 'unit/kernel/no-resurrection', 'integration/cache/*']
+const withMoreToDo = [
+  'consistency/random',
+  'unit/kernel/no-resurrection',
+  'integration/cache/*',
+  'multi-node/read-your-writes',
+  'multi-node/resurrection',
+]
 
 const filesOf = (names) => names.map((name) => `<rootDir>/test/${name}.test.ts`)
 const isThorough = process.env.TEST_DEPTH === 'full'

@@ -1,10 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import type { NodeProcess } from '../../tools/local-stack/index.js'
+import { isThorough } from '../support/depth.js'
 import { getUser, pause, registerUser, renameUser, type User, until, warm } from './client.js'
 import { type Cluster, startCluster } from './cluster.js'
 
 const holdMs = 500
-const overlaps = 100
+const overlaps = isThorough ? 100 : 25
 
 /** A slow node beside two usual ones; every load of the slow one is held at one point. */
 describe.each([
