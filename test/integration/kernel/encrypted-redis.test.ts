@@ -1,3 +1,4 @@
+import { connect, type Socket } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { Redis } from 'ioredis'
 import { HintCodec } from '../../../src/kernel/journal/hint.js'
@@ -41,13 +42,24 @@ async function inStep(): Promise<void> {
   for (const { parts } of [writer, reader, plain]) await parts.check.run()
 }
 
+/** The monitor of ioredis fails if other clients are busy while it starts. */
+async function monitor(): Promise<{ sent: () => string[]; listener: Socket }> {
+  const { hostname, port } = new URL(redisUrl())
+  const listener = connect(Number(port), hostname).setEncoding('latin1')
+  let heard = ''
+  listener.on('data', (text: string) => {
+    heard += text
+  })
+  listener.write('MONITOR\r\n')
+  await until('the monitor has started', () => heard.startsWith('+OK'))
+  return { sent: () => heard.split('\r\n'), listener }
+}
+
 describe('with REDIS_ENCRYPTION', () => {
   test('nothing of a value, a tag or an event is sent to Redis, or kept there, that could be read', async () => {
     const secretName = 'Augusta Ada King'
     const tag = 'countess-of-lovelace'
-    const sent: string[] = []
-    const listener = await new Redis(redisUrl()).monitor()
-    listener.on('monitor', (_time: string, args: string[]) => sent.push(args.join(' ')))
+    const { sent, listener } = await monitor()
     const heard: string[] = []
     const subscriber = new Redis(redisUrl())
     await subscriber.psubscribe(`${namespace()}:*`)
@@ -66,11 +78,11 @@ describe('with REDIS_ENCRYPTION', () => {
       // What was sent before this has been seen once this has.
       const marker = `end-${process.pid}`
       await redis.echo(marker)
-      await until('all of it was seen', () => sent.some((line) => line.includes(marker)))
+      await until('all of it was seen', () => sent().some((line) => line.includes(marker)))
       const kept = await Promise.all(
         (await redis.keys(`${namespace()}:*`)).map((key) => redis.dumpBuffer(key)),
       )
-      const own = sent.filter((line) => line.includes(namespace()))
+      const own = sent().filter((line) => line.includes(namespace()))
       expect(own.length).toBeGreaterThan(3)
       for (const word of [secretName, 'Augusta', tag, 'user-renamed', 'permissions']) {
         expect(own.filter((line) => line.includes(word))).toEqual([])
@@ -80,7 +92,7 @@ describe('with REDIS_ENCRYPTION', () => {
         expect(kept.filter((bytes) => bytes.includes(word))).toEqual([])
       }
     } finally {
-      listener.disconnect()
+      listener.destroy()
       subscriber.disconnect()
     }
   })
