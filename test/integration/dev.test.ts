@@ -1,6 +1,6 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { chmod, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -42,14 +42,25 @@ function dev(port: number, ...args: string[]) {
 
 /** The processes that work in the folder. */
 function workers(): string[] {
-  const entries = readdirSync('/proc').filter((name) => {
+  const pids = existsSync('/proc/self/cwd') ? pidsOfProc() : pidsOfLsof()
+  return listProcesses().flatMap(({ pid, command }) => (pids.includes(String(pid)) ? [command] : []))
+}
+
+function pidsOfProc(): string[] {
+  return readdirSync('/proc').filter((name) => {
     try {
       return /^\d+$/.test(name) && readlinkSync(`/proc/${name}/cwd`).startsWith(folder)
     } catch {
       return false // It has ended, or belongs to somebody else.
     }
   })
-  return listProcesses().flatMap(({ pid, command }) => (entries.includes(String(pid)) ? [command] : []))
+}
+
+/** Where there is no `/proc`, as on macOS. */
+function pidsOfLsof(): string[] {
+  const { stdout } = spawnSync('lsof', ['-w', '-d', 'cwd', '-Fpn'], { encoding: 'utf8' })
+  const found = stdout.matchAll(/^p(\d+)\n(?:f.*\n)?n(.*)$/gm)
+  return [...found].flatMap(([, pid = '', path = '']) => (path.startsWith(folder) ? [pid] : []))
 }
 
 const nothingRuns = () => until('every process has ended', () => workers().length === 0, 60_000)
@@ -63,10 +74,7 @@ async function isReady(port: number): Promise<boolean> {
 
 const flag = (port: number) => `http://127.0.0.1:${port}/feature-flags/kept`
 
-// Only Linux tells in which folder a process works.
-const onLinux = process.platform === 'linux' ? describe : describe.skip
-
-onLinux('npm run dev', () => {
+describe('npm run dev', () => {
   test('ends with one line if its port is taken, and starts nothing', async () => {
     const other = createServer().listen(0, '127.0.0.1')
     await once(other, 'listening')
