@@ -15,6 +15,7 @@ import { command, query } from '../../../src/kernel/cqrs/message.js'
 import type { ServiceModule } from '../../../src/kernel/cqrs/module.js'
 import type { ModuleService } from '../../../src/kernel/cqrs/module-services.js'
 import { QueryBus } from '../../../src/kernel/cqrs/query-bus.js'
+import { Precondition } from '../../../src/kernel/domain/index.js'
 import { DatabaseReader } from '../../../src/kernel/persistence/database-reader.js'
 import { settings } from '../../../src/kernel/settings.js'
 import { Node } from '../../../src/node.js'
@@ -92,6 +93,14 @@ class DeliverHandler implements CommandHandler<Deliver> {
   }
 }
 
+class Overwrite extends command(z.strictObject({ precondition: Precondition })).returning<void>() {}
+
+/** Gives the precondition to no store. */
+@commandHandler(Overwrite)
+class OverwriteHandler implements CommandHandler<Overwrite> {
+  async execute(): Promise<void> {}
+}
+
 @queryHandler(GetParcel)
 class GetParcelHandler implements QueryHandler<GetParcel> {
   constructor(@inject(DatabaseReader) private readonly database: DatabaseReader) {}
@@ -117,7 +126,7 @@ class GetTwiceHandler implements QueryHandler<GetTwice> {
 const parcels: ServiceModule = {
   name: 'parcels',
   entities: [Parcel, ParcelItem],
-  handlers: [StoreHandler, DeliverHandler, GetParcelHandler, GetTwiceHandler],
+  handlers: [OverwriteHandler, StoreHandler, DeliverHandler, GetParcelHandler, GetTwiceHandler],
   settings: [CourierSettings],
   services: [Courier, Announcer],
 }
@@ -221,5 +230,14 @@ describe('a module', () => {
       table.findAndCount({ where: { address }, take: 2 }),
     )
     expect([found.length, count]).toEqual([2, 3])
+  })
+
+  test('whose handler ignores a precondition has its command refused, and without one it runs', async () => {
+    const { commandBus } = (await start()).parts
+    for (const precondition of ['any' as const, [1]])
+      await expect(commandBus.execute(new Overwrite({ precondition }))).rejects.toThrow(
+        'The handler of Overwrite ignores its precondition',
+      )
+    await commandBus.execute(new Overwrite({}))
   })
 })
