@@ -1,4 +1,5 @@
 import type { NodeProcess } from '../../tools/local-stack/index.js'
+import { until } from '../support/until.js'
 
 export interface Answer<Body = Record<string, unknown>> {
   readonly status: number
@@ -76,17 +77,6 @@ export async function warm(node: NodeProcess, id: string): Promise<void> {
   })
 }
 
-/** Waits for a condition, by default at most 10 s. */
-export async function until(
-  what: string,
-  condition: () => Promise<boolean> | boolean,
-  limitMs = 10_000,
-): Promise<void> {
-  const limit = performance.now() + limitMs
-  while (!(await condition())) {
-    if (performance.now() > limit) throw new Error(`Waited ${limitMs} ms in vain: ${what}`)
-    await pause(5)
-  }
-}
+export { until } from '../support/until.js'
 
 export const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))

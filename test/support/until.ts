@@ -1,4 +1,4 @@
-/** Waits for a condition that must come true, by default at most 10 s. */
+/** Waits for a condition that must come true, by default at most 30 s. */
 export async function until(
   what: string,
   condition: () => Promise<boolean> | boolean,
